@@ -1,0 +1,1 @@
+"""Ringfort: a hosting platform defended in depth, and the proof that it is."""

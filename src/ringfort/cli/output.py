@@ -1,0 +1,45 @@
+"""How verbs print: results on stdout, everything else on stderr, colour only where wanted (``NO_COLOR``)."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Console
+
+from ringfort.errors import DeclarationError, RingfortError
+
+
+def results() -> Console:
+    """The console for results: stdout, no wrapping when it is not a terminal."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def notices() -> Console:
+    """The console for progress and remarks: stderr."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def print_error(error: RingfortError) -> None:
+    """Print a refusal on stderr: every problem with its place, the offending text and what to do."""
+    console = notices()
+    if isinstance(error, DeclarationError):
+        for problem in error.problems:
+            console.print(f"[bold]{problem.origin}[/bold]: [red]{_plain(problem.message)}[/red] \\[{problem.code}]")
+            if problem.excerpt:
+                console.print(f"    {_plain(problem.excerpt)}", style="dim")
+            if problem.hint:
+                console.print(f"    hint: {_plain(problem.hint)}")
+    console.print(f"[red]error[/red]: {_plain(error.message)} \\[{error.code}]")
+    if error.hint:
+        console.print(f"hint: {_plain(error.hint)}")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+FORMAT = click.option(
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="How to print the result."
+)
+"""The option every reading verb has."""

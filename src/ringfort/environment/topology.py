@@ -1,0 +1,169 @@
+"""Names and addresses that follow from an environment: devices, interfaces, MAC addresses, gateways.
+
+The compiler, the lab and the proof share this vocabulary and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+
+from ringfort.environment.model import Address, Environment, Network
+
+INTERFACE_NAME_LIMIT = 15
+"""Characters in a Linux interface name: IFNAMSIZ less the closing NUL (linux/if.h)."""
+
+HOST_INTERFACE = "eth0"
+BACKBONE = "backbone"
+
+RESERVED_INTERFACES = frozenset({"lo", "all", "default", BACKBONE, "bridge", HOST_INTERFACE})
+"""Interface names that no segment, provider, host or router may take."""
+
+
+class DeviceKind(StrEnum):
+    ROUTER = "router"
+    SWITCH = "switch"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Device:
+    """Anything that holds rules. ``name`` is a router's or host's name, or a segment's key for its switch."""
+
+    kind: DeviceKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One interface of a site's routers; both routers of the pair have the same legs.
+
+    ``peer`` is the key of the segment or provider, or ``backbone``. ``mac`` and ``addresses`` are virtual: the active
+    router of the pair holds them.
+    """
+
+    interface: str
+    kind: str  # "segment", "provider" or "backbone"
+    peer: str
+    mac: str
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a segment's switch: exactly one of ``host`` and ``router`` is set."""
+
+    interface: str
+    host: str = ""
+    router: str = ""
+
+
+def interface_name(name: str) -> str:
+    """The interface called after ``name``: itself if it fits, else its start and four hex digits of its SHA-256."""
+    if len(name) <= INTERFACE_NAME_LIMIT and name not in RESERVED_INTERFACES:
+        return name
+    return f"{name[:10]}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+
+
+def mac_address(*words: str) -> str:
+    """A locally administered unicast MAC address (IEEE 802-2014, 8.2) derived from ``words``."""
+    digest = hashlib.sha256("\0".join(words).encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+
+
+def host_address(network: Network, number: int) -> Address:
+    """The ``number``-th host address of ``network``, from 1."""
+    return network.network_address + number
+
+
+def gateway_addresses(environment: Environment, segment: str) -> tuple[Address, ...]:
+    """The addresses of a segment's gateway, one for each network."""
+    return tuple(host_address(network, 1) for network in environment.segments[segment].networks)
+
+
+def gateway_mac(environment: Environment, segment: str) -> str:
+    """The virtual MAC address of a segment's gateway."""
+    return mac_address(environment.name, "gateway", segment)
+
+
+def backbone_addresses(environment: Environment, site: str) -> tuple[Address, ...]:
+    """The addresses that a site's active router holds on the backbone."""
+    if environment.backbone is None:
+        return ()
+    number = list(environment.sites).index(site) + 1
+    return tuple(host_address(network, number) for network in environment.backbone.networks)
+
+
+def backbone_mac(environment: Environment, site: str) -> str:
+    """The virtual MAC address of a site's routers on the backbone."""
+    return mac_address(environment.name, BACKBONE, site)
+
+
+def provider_mac(environment: Environment, provider: str) -> str:
+    """The MAC address of the provider's own router, as a site's routers see it."""
+    return mac_address(environment.name, "provider", provider)
+
+
+def legs(environment: Environment, site: str) -> tuple[Leg, ...]:
+    """The legs of a site's routers: segments, providers, then the backbone if there is one."""
+    return tuple(_legs(environment, site))
+
+
+def _legs(environment: Environment, site: str) -> Iterator[Leg]:
+    for key in environment.sites[site].segments:
+        segment = environment.segments[key]
+        yield Leg(
+            interface_name(segment.name),
+            "segment",
+            key,
+            gateway_mac(environment, key),
+            _interfaces(segment.networks, gateway_addresses(environment, key)),
+        )
+    for key in environment.sites[site].providers:
+        provider = environment.providers[key]
+        own = tuple(host_address(network, 2) for network in provider.networks)
+        mac = mac_address(environment.name, "provider-leg", key)
+        yield Leg(interface_name(provider.name), "provider", key, mac, _interfaces(provider.networks, own))
+    if environment.backbone is not None:
+        own = backbone_addresses(environment, site)
+        mac = backbone_mac(environment, site)
+        yield Leg(BACKBONE, BACKBONE, BACKBONE, mac, _interfaces(environment.backbone.networks, own))
+
+
+def _interfaces(
+    networks: tuple[Network, ...], addresses: tuple[Address, ...]
+) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    return tuple(ip_interface(f"{a}/{n.prefixlen}") for n, a in zip(networks, addresses, strict=True))
+
+
+def ports(environment: Environment, segment: str) -> tuple[Port, ...]:
+    """The ports of a segment's switch: the routers', then the hosts'."""
+    site = environment.sites[environment.segments[segment].site]
+    routers = tuple(Port(interface_name(name), router=name) for name in site.routers)
+    hosts = tuple(
+        Port(interface_name(host.name), host=host.name)
+        for host in environment.hosts.values()
+        if host.segment == segment
+    )
+    return routers + hosts
+
+
+def devices(environment: Environment) -> tuple[Device, ...]:
+    """Every device of the environment: routers, switches, hosts, in file order."""
+    return (
+        *(Device(DeviceKind.ROUTER, name) for name in environment.routers),
+        *(Device(DeviceKind.SWITCH, key) for key in environment.segments),
+        *(Device(DeviceKind.HOST, name) for name in environment.hosts),
+    )
+
+
+def internal_networks(environment: Environment) -> tuple[Network, ...]:
+    """Every network that is inside: the sites' blocks and the backbone."""
+    blocks = tuple(block for site in environment.sites.values() for block in site.blocks)
+    return blocks + (environment.backbone.networks if environment.backbone else ())
