@@ -48,7 +48,8 @@ def ringfort() -> None:
 def main() -> None:
     """Run the command; a `RingfortError` becomes a message on stderr and its exit code."""
     try:
-        ringfort.main(standalone_mode=False)
+        # With standalone_mode=False click hands back what the verb returned, or the code it passed to Context.exit.
+        outcome = ringfort.main(prog_name="ringfort", standalone_mode=False)
     except RingfortError as error:
         print_error(error)
         sys.exit(error.exit_code)
@@ -61,3 +62,4 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    sys.exit(outcome if isinstance(outcome, int) else 0)

@@ -1,0 +1,111 @@
+#!/bin/sh
+# Installs what Ringfort needs: Debian packages that are missing, and .venv with the locked Python packages.
+# Run it again whenever you like; when nothing has changed it takes a moment. It says what it does on stderr; what the
+# installers say goes to .venv/setup.log and is shown only when one of them fails.
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd -P)
+venv=$root/.venv
+lock=setup/requirements.lock
+started=$(date +%s)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
+
+say() { echo "setup: $*" >&2; }
+
+# run STEP COMMAND...: the command's words go to the log; if it fails, the log's end is shown and the step named.
+run() {
+    step=$1
+    shift
+    if ! "$@" >>"$log" 2>&1 </dev/null; then
+        tail -n 25 "$log" >&2
+        say "failed while $step"
+        exit 1
+    fi
+}
+
+# A Python that is new enough and can make virtual environments; prints its path.
+find_python() {
+    for candidate in ${PYTHON:-} python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
+        path=$(command -v "$candidate") || continue
+        if "$path" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$path"
+            return
+        fi
+    done
+}
+
+is_installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+missing_packages() {
+    sed -e 's/#.*//' setup/apt-packages.txt | while read -r package; do
+        [ -z "$package" ] || is_installed "$package" || printf '%s ' "$package"
+    done
+    [ -n "$(find_python)" ] || printf 'python3 python3-venv '
+}
+
+install_packages() {
+    missing=$(missing_packages)
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        say "this is not a Debian system; install the equivalents of: $missing"
+        exit 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        say "these packages are missing: $missing"
+        say "ask for them with: apt-get install $missing"
+        exit 1
+    fi
+    say "installing Debian packages: $missing"
+    export DEBIAN_FRONTEND=noninteractive
+    run "updating apt's lists" apt-get update -q
+    # shellcheck disable=SC2086  # a list of words
+    run "installing Debian packages" apt-get install -q -y --no-install-recommends $missing
+}
+
+# What the virtual environment was made from. It holds absolute paths, so the place counts too.
+fingerprint() { { echo "$root"; "$1" -c 'import sys; print(sys.version)'; cat "$lock" pyproject.toml setup/setup.sh; } | sha256sum; }
+
+is_current() {
+    [ -x "$venv/bin/ringfort" ] && [ -f "$venv/setup.stamp" ] && "$venv/bin/python" -c '' 2>/dev/null &&
+        [ "$(cat "$venv/setup.stamp")" = "$(fingerprint "$venv/bin/python")" ]
+}
+
+# The environment is usable as it is: it is here, its Python runs, and it was made for this place.
+is_usable() { "$venv/bin/python" -c 'import pip' 2>/dev/null && head -n 3 "$venv/bin/pip" | grep -qF "$venv/bin/"; }
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
+
+install_python_packages() {
+    if is_current; then return 0; fi
+    if ! is_usable; then
+        python=$(find_python)
+        say "making .venv with $("$python" --version)"
+        rm -rf "$venv"
+        run "making .venv" "$python" -m venv "$venv"
+    fi
+    rm -f "$venv/setup.stamp"
+    say "installing $(grep -c '^[a-z].*==' "$lock") locked Python packages (the first time takes a minute or two)"
+    run "installing Python packages" pip install --quiet --require-hashes --no-deps -r "$lock"
+    run "installing ringfort" pip install --quiet --no-deps --no-build-isolation --no-index -e .
+    fingerprint "$venv/bin/python" >"$venv/setup.stamp"
+}
+
+# Loops that numba compiles are kept on disk, so that no command pays for them at its first run.
+warm_up() {
+    [ -f "$venv/warm.stamp" ] && [ "$(cat "$venv/warm.stamp")" = "$(warm_fingerprint)" ] && return 0
+    "$venv/bin/python" -c 'import ringfort.proof.warmup' 2>/dev/null || return 0
+    say "compiling the proof's loops"
+    run "compiling the proof's loops" "$venv/bin/python" -m ringfort.proof.warmup
+    warm_fingerprint >"$venv/warm.stamp"
+}
+
+warm_fingerprint() { { cat "$venv/setup.stamp"; cat src/ringfort/proof/*.py; } | sha256sum; }
+
+install_packages
+install_python_packages
+warm_up
+mv "$log" "$venv/setup.log"
+seconds=$(($(date +%s) - started))
+[ "$seconds" -lt 3 ] || say "done in $seconds s; the command is .venv/bin/ringfort"

@@ -1,0 +1,29 @@
+"""What all tests share: tests with real packets need root, and take turns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+LAB_TOOLS = ("ip", "nft")
+
+
+def _why_no_lab() -> str:
+    """Why tests with real packets can't run here; empty when they can."""
+    if os.geteuid() != 0:
+        return "needs root for network namespaces"
+    missing = [tool for tool in LAB_TOOLS if shutil.which(tool) is None]
+    return f"needs {' and '.join(missing)}" if missing else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests with real packets into one group, which one worker runs in order, and skip them where they can't run."""
+    reason = _why_no_lab()
+    for item in items:
+        if item.get_closest_marker("lab") is None:
+            continue
+        item.add_marker(pytest.mark.xdist_group("lab"))
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
