@@ -45,7 +45,8 @@ pytest: setup
 differential: setup  ## the long comparison with the kernel: 100,000 pairs of ruleset and packet
 	@$(PYTEST) -n 0 -m differential --override-ini addopts=-q tests
 
-bench: setup  ## measure the figures of docs/benchmarks.md on this machine
+bench:  ## measure the figures of docs/benchmarks.md on this machine
+	@setup/setup.sh benchmark
 	@$(PYTHON) -m benchmarks
 
 lock: setup  ## choose the versions of all Python packages anew

@@ -14,3 +14,4 @@ compile() {
 }
 
 compile --extra test pyproject.toml setup/build.in -o setup/requirements.lock
+compile --extra benchmark --constraint setup/requirements.lock pyproject.toml -o setup/benchmark.lock

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Ringfort needs: Debian packages that are missing, and .venv with the locked Python packages.
-# Run it again whenever you like; when nothing has changed it takes a moment. It says what it does on stderr; what the
+# With the word `benchmark` it also installs the peers that benchmarks compare with. Run it again whenever you like; when nothing has changed it takes a moment. It says what it does on stderr; what the
 # installers say goes to .venv/setup.log and is shown only when one of them fails.
 set -eu
 cd "$(dirname "$0")/.."
@@ -86,10 +86,18 @@ install_python_packages() {
         run "making .venv" "$python" -m venv "$venv"
     fi
     rm -f "$venv/setup.stamp"
-    say "installing $(grep -c '^[a-z].*==' "$lock") locked Python packages (the first time takes a minute or two)"
+    say "installing the locked Python packages (the first time takes a minute or two)"
     run "installing Python packages" pip install --quiet --require-hashes --no-deps -r "$lock"
     run "installing ringfort" pip install --quiet --no-deps --no-build-isolation --no-index -e .
     fingerprint "$venv/bin/python" >"$venv/setup.stamp"
+}
+
+install_peers() {
+    stamp=$venv/benchmark.stamp
+    [ -f "$stamp" ] && cmp -s "$stamp" setup/benchmark.lock && return 0
+    say "installing the peers that benchmarks compare with"
+    run "installing the peers" pip install --quiet --require-hashes --no-deps -r setup/benchmark.lock
+    cp setup/benchmark.lock "$stamp"
 }
 
 # Loops that numba compiles are kept on disk, so that no command pays for them at its first run.
@@ -105,6 +113,7 @@ warm_fingerprint() { { cat "$venv/setup.stamp"; cat src/ringfort/proof/*.py; } |
 
 install_packages
 install_python_packages
+[ "${1:-}" != benchmark ] || install_peers
 warm_up
 mv "$log" "$venv/setup.log"
 seconds=$(($(date +%s) - started))

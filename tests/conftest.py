@@ -19,7 +19,7 @@ def _why_no_lab() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests with real packets into one group, which one worker runs in order, and skip them where they can't run."""
+    """Put tests with real packets into one group, which one worker runs in order; skip them where they can't run."""
     reason = _why_no_lab()
     for item in items:
         if item.get_closest_marker("lab") is None:
