@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what Ringfort needs: Debian packages that are missing, and .venv with the locked Python packages.
-# With the word `benchmark` it also installs the peers that benchmarks compare with. Run it again whenever you like; when nothing has changed it takes a moment. It says what it does on stderr; what the
-# installers say goes to .venv/setup.log and is shown only when one of them fails.
+# With the word `benchmark` it also installs the peers that benchmarks compare with. Run it again whenever you like; when
+# nothing has changed it takes a moment. It says what it does on stderr; what the installers say goes to .venv/setup.log
+# and is shown only when one of them fails.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
