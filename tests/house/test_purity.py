@@ -10,6 +10,9 @@ import pytest
 from tests.house.tree import SOURCES, modules, name_of
 
 CORE = ("environment", "network", "proof")
+READS_DECLARATIONS = "environment/files.py"
+"""The one module of the core that touches the disk, to read a declaration's own files."""
+
 MAY_RUN_COMMANDS = ("lab", "drill", "cli")
 
 EFFECTS = frozenset(
@@ -51,7 +54,10 @@ def effects(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def test_the_core_has_no_effects() -> None:
     found = [
-        f"{name_of(path)}:{line} {effect}" for path, tree in modules(*CORE) for line, effect in sorted(effects(tree))
+        f"{name_of(path)}:{line} {effect}"
+        for path, tree in modules(*CORE)
+        for line, effect in sorted(effects(tree))
+        if not (path == SOURCES / READS_DECLARATIONS and effect in {"imports os", "imports stat", "calls open()"})
     ]
     assert found == []
 
@@ -61,7 +67,10 @@ def test_only_the_edge_runs_commands() -> None:
         f"{name_of(path)}:{line}"
         for path, tree in modules()
         for line, name in imported(tree)
-        if name.split(".")[0] in {"subprocess", "pty"} and path.relative_to(SOURCES).parts[0] not in MAY_RUN_COMMANDS
+        if name.split(".")[0] in {"subprocess", "pty"} and path.relative_to(SOURCES).parts[0] not in READS_DECLARATIONS = "environment/files.py"
+"""The one module of the core that touches the disk, to read a declaration's own files."""
+
+MAY_RUN_COMMANDS
     ]
     assert found == []
 
