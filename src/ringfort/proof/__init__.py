@@ -1,1 +1,1 @@
-"""The proof: what rules really allow, from any nftables ruleset to a whole environment. Pure: no effects, no clock."""
+"""Packet sets, the reader of any nftables ruleset, symbolic execution, and the proof over an environment."""
