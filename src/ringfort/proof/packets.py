@@ -12,7 +12,7 @@ from oxidd.bdd import BDDFunction
 
 from ringfort.errors import RingfortError
 from ringfort.proof.fields import Field, Universe
-from ringfort.proof.space import Space
+from ringfort.proof.variables import Space
 
 Interval = tuple[int, int]
 """First and last value, both included."""
