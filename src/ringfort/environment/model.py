@@ -218,6 +218,7 @@ class Environment:
     """The whole declaration, resolved. Mappings are in file order and must not be changed.
 
     ``bogons`` are networks that never are a true source on the internet (RFC 6890, less what the file excepts).
+    ``hosts_by_segment`` follows from ``hosts``: the names of each segment's hosts, in file order.
     """
 
     name: str
@@ -234,3 +235,10 @@ class Environment:
     bogons: tuple[Network, ...]
     scan_detection: ScanDetection = field(default_factory=ScanDetection)
     connection_limit: ConnectionLimit = field(default_factory=ConnectionLimit)
+    hosts_by_segment: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index: dict[str, list[str]] = {key: [] for key in self.segments}
+        for host in self.hosts.values():
+            index.setdefault(host.segment, []).append(host.name)
+        object.__setattr__(self, "hosts_by_segment", {key: tuple(names) for key, names in index.items()})

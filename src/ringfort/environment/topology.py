@@ -5,6 +5,7 @@ The compiler, the lab and the proof share this vocabulary and nothing else.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,16 +66,22 @@ class Port:
 
 
 def interface_name(name: str) -> str:
-    """The interface called after ``name``: itself if it fits, else its start and four hex digits of its SHA-256."""
+    """The interface called after ``name``: itself if it fits, else its start and 40 bits of its SHA-256.
+
+    40 bits, because a segment may have thousands of hosts whose names begin alike: 16 bits would collide at a few
+    hundred. The loader refuses an environment in which two names on one device still meet.
+    """
     if len(name) <= INTERFACE_NAME_LIMIT and name not in RESERVED_INTERFACES:
         return name
-    return f"{name[:10]}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+    digest = base64.b32encode(hashlib.sha256(name.encode()).digest()[:5]).decode().lower()
+    return f"{name[:6].rstrip('-')}-{digest}"
 
 
 def mac_address(*words: str) -> str:
     """A locally administered unicast MAC address (IEEE 802-2014, 8.2) derived from ``words``."""
     digest = hashlib.sha256("\0".join(words).encode()).digest()
-    return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
+    first = digest[0] & 0xFC | 0x02  # locally administered, not a group; 46 bits remain
+    return ":".join(f"{byte:02x}" for byte in (first, *digest[1:6]))
 
 
 def host_address(network: Network, number: int) -> Address:
@@ -146,12 +153,7 @@ def ports(environment: Environment, segment: str) -> tuple[Port, ...]:
     """The ports of a segment's switch: the routers', then the hosts'."""
     site = environment.sites[environment.segments[segment].site]
     routers = tuple(Port(interface_name(name), router=name) for name in site.routers)
-    hosts = tuple(
-        Port(interface_name(host.name), host=host.name)
-        for host in environment.hosts.values()
-        if host.segment == segment
-    )
-    return routers + hosts
+    return routers + tuple(Port(interface_name(name), host=name) for name in environment.hosts_by_segment[segment])
 
 
 def devices(environment: Environment) -> tuple[Device, ...]:

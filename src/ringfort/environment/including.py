@@ -1,0 +1,188 @@
+"""Reading the main file and everything it includes into one mapping."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+
+from ringfort.environment import limits
+from ringfort.environment.files import FileRefused, Files, relative_name
+from ringfort.environment.nodes import Mapping, Node, Place, Scalar, Sequence, SourceFile, scalar_value
+from ringfort.environment.problems import Problems, refusal, shown
+from ringfort.environment.reading import Budget, read
+
+_MERGED_LISTS = frozenset({"flows", "published"})
+_MERGED_BELOW_SITE = frozenset({"segments", "providers"})
+
+
+@dataclass(slots=True)
+class _Reading:
+    files: Files
+    problems: Problems
+    budget: Budget = field(default_factory=Budget)
+    seen: dict[str, str] = field(default_factory=dict)  # file -> the file that includes it
+    chain: list[str] = field(default_factory=list)
+    broken: bool = False
+
+
+def read_all(files: Files, main: str, problems: Problems) -> tuple[Mapping, bool]:
+    """Read ``main`` and its includes, merged: mappings by key, lists one after the other, the including file first.
+
+    Returns:
+        the merged root mapping, and whether every file could be read. The reasons are added to ``problems``.
+
+    Raises:
+        DeclarationError: when the main file cannot be read at all.
+    """
+    reading = _Reading(files, problems)
+    try:
+        content = files.read(main, reading.budget.bytes)
+    except FileRefused as refused:
+        raise _main_refused(files.shown(main), refused) from refused
+    root = _read_file(reading, main, content)
+    return root, not reading.broken
+
+
+def _main_refused(file: str, refused: FileRefused) -> Exception:
+    return refusal(refused.code, file, refused.message, refused.hint)
+
+
+def _read_file(reading: _Reading, name: str, content: bytes) -> Mapping:
+    """One file with what it includes; an empty mapping when it cannot be read."""
+    shown_name = reading.files.shown(name)
+    rank = len(reading.seen)
+    reading.seen.setdefault(name, "")
+    reading.budget.bytes -= len(content)
+    source = SourceFile(shown_name, "", rank)
+    root = _parse(reading, source, content)
+    if root is None:
+        return Mapping(source, 0, {})
+    included = root.entries.pop("include", None)
+    if included is not None:
+        reading.chain.append(name)
+        for item in _include_items(reading, included[1]):
+            _merge_root(root, _include(reading, name, item), reading.problems)
+        reading.chain.pop()
+    return root
+
+
+def _parse(reading: _Reading, source: SourceFile, content: bytes) -> Mapping | None:
+    try:
+        source.text = _decoded(content)
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
+        reading.broken = True
+        reading.problems.add(
+            "not-utf-8",
+            Place(source, line, column),
+            f"the byte 0x{content[error.start]:02x} is not UTF-8",
+            "save the file as UTF-8",
+        )
+        return None
+    known = len(reading.problems)
+    root = read(source, reading.budget, reading.problems)
+    if root is None or not isinstance(root, Mapping):
+        empty = root is None or (isinstance(root, Scalar) and scalar_value(root) is None)
+        if empty and len(reading.problems) == known:
+            message = "the file is empty"
+            reading.problems.add("empty-file", Place(source, 1, 1), message, "'ringfort init' writes one to start from")
+        elif root is not None:
+            reading.problems.add("not-a-mapping", root, "the file is not a mapping", "write 'environment: NAME' first")
+        reading.broken = True
+        return None
+    return root
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a file; a UTF-8 byte order mark is dropped (YAML 1.2, 5.2)."""
+    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+
+
+def _include_items(reading: _Reading, node: Node) -> list[Scalar]:
+    items = node.items if isinstance(node, Sequence) else [node]
+    names = []
+    for item in items:
+        if isinstance(item, Scalar) and isinstance(scalar_value(item), str) and item.text.strip():
+            names.append(item)
+        else:
+            reading.broken = True
+            reading.problems.add(
+                "not-a-file-name", item, "'include' is a list of file names", "write: include: [services.yaml]"
+            )
+    return names
+
+
+def _include(reading: _Reading, including: str, item: Scalar) -> Mapping:
+    try:
+        name = relative_name(including, item.text)
+        _refuse_repeated(reading, name)
+        if len(reading.chain) > limits.INCLUDE_DEPTH:
+            raise FileRefused(
+                "include-too-deep",
+                f"files include each other more than {limits.INCLUDE_DEPTH} deep",
+                "include it above",
+            )
+        if len(reading.seen) >= limits.INCLUDED_FILES:
+            raise FileRefused("too-many-files", f"more than {limits.INCLUDED_FILES} files", "put some of them together")
+        content = reading.files.read(name, max(0, reading.budget.bytes))
+    except FileRefused as refused:
+        reading.broken = True
+        reading.problems.add(refused.code, item, f"cannot include {shown(item.text)}: {refused.message}", refused.hint)
+        return Mapping(item.source, item.mark, {})
+    reading.seen[name] = including
+    return _read_file(reading, name, content)
+
+
+def _refuse_repeated(reading: _Reading, name: str) -> None:
+    if name in reading.chain:
+        cycle = " -> ".join([*reading.chain[reading.chain.index(name) :], name])
+        raise FileRefused("include-cycle", f"the files include each other: {cycle}", "remove one of these includes")
+    if name in reading.seen:
+        raise FileRefused(
+            "included-twice", f"'{reading.seen[name]}' includes it already", "include each file in one place"
+        )
+
+
+def _merge_root(root: Mapping, more: Mapping, problems: Problems) -> None:
+    for key, (key_node, node) in more.entries.items():
+        if key not in root.entries:
+            root.entries[key] = (key_node, node)
+            continue
+        _, present = root.entries[key]
+        if isinstance(present, Mapping) and isinstance(node, Mapping):
+            root.entries[key] = (root.entries[key][0], _merged(present, node, key, problems))
+        elif key in _MERGED_LISTS and isinstance(present, Sequence) and isinstance(node, Sequence):
+            joined = Sequence(present.source, present.mark, [*present.items, *node.items])
+            root.entries[key] = (root.entries[key][0], joined)
+        elif isinstance(present, Scalar) and present.plain and not present.text:
+            root.entries[key] = (key_node, node)
+        elif not (isinstance(node, Scalar) and node.plain and not node.text):
+            _add_repeated(root, key, key_node, problems)
+
+
+def _merged(first: Mapping, second: Mapping, section: str, problems: Problems) -> Mapping:
+    """Two mappings as one. A site may be spread over files; anything else with the same name is a repetition."""
+    result = Mapping(first.source, first.mark, dict(first.entries))
+    for key, (key_node, node) in second.entries.items():
+        if key not in result.entries:
+            result.entries[key] = (key_node, node)
+            continue
+        present_key, present = result.entries[key]
+        inner = {"sites": "site", "site": "part"}.get(section, "")
+        joins = inner and (section != "site" or key in _MERGED_BELOW_SITE)
+        if joins and isinstance(present, Mapping) and isinstance(node, Mapping):
+            result.entries[key] = (present_key, _merged(present, node, inner, problems))
+        else:
+            _add_repeated(result, key, key_node, problems)
+    return result
+
+
+def _add_repeated(mapping: Mapping, key: str, key_node: Scalar, problems: Problems) -> None:
+    problems.add(
+        "duplicate-key",
+        key_node,
+        f"{shown(key)} is written twice; the first one is at {mapping.entries[key][0].place.origin}",
+        "remove one of them, or rename it",
+    )

@@ -1,0 +1,237 @@
+"""The form of an environment file: the models it is validated with, from which its JSON Schema is published."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from ringfort.environment.model import Protocol, Tier, Tls
+from ringfort.environment.words import (
+    AddressWord,
+    Identity,
+    Key,
+    Label,
+    Mac,
+    Name,
+    NetworkWord,
+    Ports,
+    Source,
+    TrustDomain,
+    Words,
+    number_schema,
+    whole,
+)
+
+SCHEMA_ID = "https://ringfort.dev/schema/environment.schema.json"
+
+
+class Form(BaseModel):
+    """A part of the file: keys with hyphens, no others than these."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=lambda name: name.rstrip("_").replace("_", "-"),
+        use_attribute_docstrings=True,
+    )
+
+
+class InternetForm(Form):
+    """What is beyond the providers."""
+
+    bogons_except: list[NetworkWord] = Field(default=[])
+    """Special-purpose networks (RFC 6890) that are a true source on this environment's internet."""
+
+
+class BackboneForm(Form):
+    """The network between the sites' routers; required with more than one site."""
+
+    networks: list[NetworkWord] = Field(min_length=1)
+    """Private networks, at most one of each address family; site number i holds the i-th host address."""
+
+
+class ScanDetectionForm(Form):
+    """When a source that touches what is forbidden is refused altogether for a while."""
+
+    attempts: Annotated[int, PlainValidator(whole(1, 100_000)), number_schema(1, 100_000)] = 30
+    """Refusals after which a source counts as a scanner."""
+    seconds: Annotated[int, PlainValidator(whole(1, 86_400)), number_schema(1, 86_400)] = 60
+    """The time within which they are counted."""
+    refuse_seconds: Annotated[int, PlainValidator(whole(1, 604_800)), number_schema(1, 604_800)] = 300
+    """How long a scanner is refused."""
+
+
+class ConnectionLimitForm(Form):
+    """How much one source may use of a router."""
+
+    per_source: Annotated[int, PlainValidator(whole(1, 10_000_000)), number_schema(1, 10_000_000)] = 500
+    """Concurrent connections of one source through a router."""
+
+
+class ProviderForm(Form):
+    """One of a site's connections to the internet."""
+
+    networks: list[NetworkWord] = Field(min_length=1)
+    """Public networks that the provider routes to the site, at most one of each family. The first host address is the
+    provider's own router's, the second the site's."""
+
+
+def _router(value: object) -> object:
+    return value if isinstance(value, dict) else {"name": value}
+
+
+class RouterForm(Form):
+    """A filtering router, written as a name alone or with its machine."""
+
+    name: Name
+    """The router's name."""
+    machine: Name | None = None
+    """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
+
+
+RouterWord = Annotated[RouterForm, BeforeValidator(_router)]
+
+
+class SegmentForm(Form):
+    """A private LAN."""
+
+    tier: Tier
+    """What the segment is for; decides what may face it."""
+    networks: list[NetworkWord] = Field(min_length=1)
+    """Private networks inside the site's blocks, at most one of each family. The gateway holds the first address."""
+    cluster: Name = "main"
+    """Segments of one cluster of a site; what crosses its boundary needs TLS."""
+    machine: Name | None = None
+    """The machine its switch runs on; a machine of its own by default."""
+
+
+class SiteForm(Form):
+    """A datacenter."""
+
+    blocks: list[NetworkWord] = Field(min_length=1)
+    """Private address blocks (RFC 1918, fc00::/7); all segments lie inside."""
+    providers: dict[Name, ProviderForm] = Field(default={})
+    """Connections to the internet, by name."""
+    routers: list[RouterWord] = Field(min_length=1, max_length=2)
+    """A pair of filtering routers; one is allowed."""
+    segments: dict[Name, SegmentForm] = Field(default={})
+    """LANs, by name."""
+
+
+class HostForm(Form):
+    """A host, or with ``count`` or ``segments`` several that are alike."""
+
+    site: Name | None = None
+    """The site of the host's segment."""
+    segment: Name | None = None
+    """The name of the host's segment in its site."""
+    segments: list[Key] | None = Field(default=None, min_length=1)
+    """Instead of site and segment: several segments SITE/NAME; hosts are called NAME-SITE-SEGMENT."""
+    count: Annotated[int, PlainValidator(whole(1, 100_000)), number_schema(1, 100_000)] | None = None
+    """How many (in each segment); they are called NAME-1, NAME-2 ..."""
+    addresses: list[AddressWord] | None = Field(default=None, min_length=1, max_length=2)
+    """At most one of each family; with count, those of the first host. Without, the next free ones are taken."""
+    mac: Mac | None = None
+    """Derived from the name by default."""
+    services: list[Name] = Field(default=[])
+    """What it serves."""
+    customer: Name | None = None
+    """The customer whose host it is."""
+    labels: dict[Name, Label] = Field(default={})
+    """Words by which groups select hosts."""
+    machine: Name | None = None
+    """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
+
+
+class GroupForm(Form):
+    """Hosts under one name: those with all of the labels, and those listed."""
+
+    labels: dict[Name, Label] = Field(default={})
+    """Labels that a host must have, all of them."""
+    hosts: list[Name] = Field(default=[])
+    """Hosts, or entries with a count, by name."""
+
+
+class ServiceForm(Form):
+    """What hosts serve."""
+
+    protocol: Protocol
+    """icmp is echo request (ping)."""
+    ports: list[Ports] = Field(default=[])
+    """Ports on the host; none for icmp."""
+    tls: Tls = Tls.NONE
+    """none, server (the server proves itself) or mutual (the caller proves itself too)."""
+    identity: Identity | None = None
+    """spiffe://TRUST-DOMAIN/service/NAME by default."""
+    application: Name | None = None
+    """The application it belongs to; a back end answers front ends of its own application only."""
+
+
+class FlowForm(Form):
+    """One allowed communication. What no flow allows is refused."""
+
+    from_: Source
+    """Who may call: internet, a service, segment:SITE/NAME, host:NAME, group:NAME or customer:NAME."""
+    to: Name
+    """The service that is called."""
+    name: Name | None = None
+    """FROM-to-TO by default."""
+    reason: Words = ""
+    """Why, for people."""
+
+
+class PublishedForm(Form):
+    """A service reachable from the internet at a provider's address, by translation."""
+
+    service: Name
+    """The service."""
+    provider: Key
+    """The provider SITE/NAME whose address it is."""
+    address: AddressWord
+    """An address in the provider's networks, not one of the first two."""
+    port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] | None = None
+    """The port on the internet; the service's by default; none for icmp."""
+    host: Name | None = None
+    """The host that serves it; may be left out when there is only one."""
+    target_port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] | None = None
+    """The port on the host; by default the same if the service has it, or else its only one."""
+
+
+class EnvironmentForm(Form):
+    """A Ringfort environment: sites, hosts, services, and every communication that is allowed."""
+
+    environment: Name
+    """The environment's name."""
+    trust_domain: TrustDomain
+    """The domain of its identities, spiffe://TRUST-DOMAIN/..."""
+    include: list[Annotated[str, WithJsonSchema({"type": "string"})]] = Field(default=[])
+    """Files merged into this one: paths relative to it."""
+    internet: InternetForm = Field(default=InternetForm())
+    backbone: BackboneForm | None = None
+    scan_detection: ScanDetectionForm = Field(default=ScanDetectionForm())
+    connection_limit: ConnectionLimitForm = Field(default=ConnectionLimitForm())
+    sites: dict[Name, SiteForm] = Field(default={})
+    """Datacenters, by name."""
+    hosts: dict[Name, HostForm] = Field(default={})
+    """Machines, by name."""
+    groups: dict[Name, GroupForm] = Field(default={})
+    """Sets of hosts, by name."""
+    services: dict[Name, ServiceForm] = Field(default={})
+    """What hosts serve, by name."""
+    flows: list[FlowForm] = Field(default=[])
+    """Everything that may communicate."""
+    published: list[PublishedForm] = Field(default=[])
+    """What the internet reaches."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of an environment file, for editors."""
+    schema = EnvironmentForm.model_json_schema(by_alias=True)
+    # a file that is included holds only some sections, so editors must not ask it for the others
+    schema.pop("required", None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        **schema,
+    }
