@@ -1,0 +1,244 @@
+"""Bring an environment into the kernel, changing only what differs. Every step can be done again.
+
+Order: namespaces, sysctls, rules, services, then links. Rules are in a namespace before its links go up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ringfort.environment.model import Environment
+from ringfort.environment.topology import Device, DeviceKind
+from ringfort.errors import RingfortError
+from ringfort.lab import authority, control, listeners, netlink, netns, nft, plan, state
+from ringfort.lab.changes import Changes
+from ringfort.lab.differences import Seen, differences
+from ringfort.lab.plan import Namespace
+from ringfort.network.compile import compile_device, compile_environment
+from ringfort.network.identity import identity_checks
+
+ACTIVE, RULES = "active.json", "rules.json"
+
+Progress = Callable[[str], None]
+
+
+def keys_directory(environment: str) -> Path:
+    """Where the keys of a lab are kept."""
+    return state.directory(environment) / "keys"
+
+
+def rules_text(environment: Environment, device: Device) -> str:
+    """The compiled ruleset of one device, in words for nft."""
+    return compile_device(environment, device).text
+
+
+def build(
+    environment: Environment,
+    active: Mapping[str, str],
+    connections: netlink.Connections,
+    progress: Progress,
+    *,
+    dry_run: bool,
+) -> Changes:
+    """Make the kernel hold the environment; say what had to change. The caller holds the lab's lock."""
+    changes = Changes(is_dry_run=dry_run)
+    wanted = plan.plan(environment, active)
+    refuse_foreign(environment, wanted)
+    if not dry_run:
+        state.prepare(environment.name)
+        netns.prepare_directory()
+        state.save(environment.name, ACTIVE, dict(active))
+    _namespaces(environment, wanted, changes, progress)
+    _sysctls(wanted, changes)
+    _rules(environment, wanted, changes, progress)
+    starting = _services(environment, changes, progress)
+    _wires(wanted, connections, changes, progress)
+    if starting is not None:
+        starting.wait()
+    return changes
+
+
+def refuse_foreign(environment: Environment, wanted: Iterable[str]) -> None:
+    """Refuse to work when a namespace we need belongs to somebody else.
+
+    Raises:
+        RingfortError: names it, and what to do.
+    """
+    foreign = [name for name in wanted if netns.is_namespace(name) and not netns.belongs_to(name, environment.name)]
+    if foreign:
+        raise RingfortError(
+            "foreign-namespace",
+            f"network namespace {foreign[0]!r} was not made by Ringfort for {environment.name!r}"
+            + (f" (nor were {len(foreign) - 1} more)" if len(foreign) > 1 else ""),
+            f"remove it if nobody needs it (ip netns delete {foreign[0]}), or rename the environment",
+        )
+
+
+def ours(environment: str) -> list[str]:
+    """Every name under /run/netns that belongs to the lab of an environment, wanted or not."""
+    found = netns.names(plan.namespace_prefix(environment))
+    return [name for name in found if not netns.is_namespace(name) or netns.belongs_to(name, environment)]
+
+
+def _namespaces(
+    environment: Environment, wanted: Mapping[str, Namespace], changes: Changes, progress: Progress
+) -> None:
+    changes.removed = [name for name in ours(environment.name) if name not in wanted]
+    changes.created = [name for name in wanted if not netns.is_namespace(name)]
+    if changes.is_dry_run:
+        return
+    for name in changes.removed:
+        netns.delete(name)
+    if changes.created:
+        progress(f"making {len(changes.created)} namespaces")
+    for name in changes.created:
+        netns.create(name, environment.name)
+
+
+def _present(wanted: Mapping[str, Namespace], changes: Changes) -> dict[str, Namespace]:
+    """The namespaces that there are: all, or in a dry run those that need not be made."""
+    missing = set(changes.created) if changes.is_dry_run else set()
+    return {name: namespace for name, namespace in wanted.items() if name not in missing}
+
+
+def _sysctls(wanted: Mapping[str, Namespace], changes: Changes) -> None:
+    for namespace in _present(wanted, changes).values():
+        differing = netlink.sysctl_differences(namespace)
+        if not differing:
+            continue
+        changes.wired += [f"{namespace.name}: sysctl {key.replace('/', '.')}={value}" for key, value in differing]
+        changes.wired_namespaces.add(namespace.name)
+        if not changes.is_dry_run:
+            netlink.set_sysctls(namespace.name, differing)
+
+
+# --- rules ---------------------------------------------------------------------------------------------------------
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rules(environment: Environment, wanted: Mapping[str, Namespace], changes: Changes, progress: Progress) -> None:
+    """Load the rules of every device whose rules in the kernel are not what we last loaded, or are to be others now.
+
+    What the kernel makes of a ruleset is noted when it is loaded: nobody's idea of nft's own spelling is needed.
+    """
+    noted = state.load(environment.name, RULES)
+    compiled = compile_environment(environment)
+    absent = set(changes.created) if changes.is_dry_run else set()
+    for name, namespace in wanted.items():
+        device = namespace.device
+        if device is None:
+            continue
+        text = compiled[device].text
+        entry = noted.get(str(device), {})
+        if (
+            name not in changes.created
+            and entry.get("text") == _hash(text)
+            and entry.get("kernel") == _hash(nft.canonical(nft.ruleset(name)))
+        ):
+            continue
+        changes.loaded.append(str(device))
+        changes.loaded_namespaces.add(name)
+        if name in absent or changes.is_dry_run:
+            continue
+        nft.run(name, f"flush ruleset\n{text}")
+        noted[str(device)] = {"text": _hash(text), "kernel": _hash(nft.canonical(nft.ruleset(name)))}
+    if changes.loaded and not changes.is_dry_run:
+        progress(f"loaded the rules of {len(changes.loaded)} devices")
+        state.save(environment.name, RULES, {str(device): noted[str(device)] for device in compiled})
+
+
+# --- services ------------------------------------------------------------------------------------------------------
+
+
+def _services(environment: Environment, changes: Changes, progress: Progress) -> control.Starting | None:
+    keys = keys_directory(environment.name)
+    now = datetime.now(UTC)
+    holders = authority.holders(environment)
+    if changes.is_dry_run:
+        changes.certificates = authority.missing(keys, holders, now)
+    else:
+        changes.certificates = len(authority.ensure(keys, environment.trust_domain, holders, now))
+    hosts = [plan.namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
+    inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
+    wanted = listeners.listeners(environment, identity_checks(environment), inodes, keys)
+    digest = listeners.digest(wanted, authority.manifest(keys))
+    if _is_running(environment.name, digest) if wanted else not control.running(environment.name):
+        changes.services = "kept" if wanted else "none"
+        return None
+    was_running = bool(control.running(environment.name))
+    changes.services = ("restarted" if was_running else "started") if wanted else "stopped"
+    if changes.is_dry_run:
+        return None
+    control.end(environment.name)
+    if not wanted:
+        return None
+    progress(f"starting {len(wanted)} services")
+    return control.start(environment.name, wanted, digest, keys)
+
+
+def _is_running(environment: str, digest: str) -> bool:
+    if not control.running(environment):
+        return False
+    try:
+        report = control.read(environment)
+    except RingfortError:
+        return False
+    return report.digest == digest and report.is_whole
+
+
+# --- links ---------------------------------------------------------------------------------------------------------
+
+
+def _wires(
+    wanted: Mapping[str, Namespace], connections: netlink.Connections, changes: Changes, progress: Progress
+) -> None:
+    present = _present(wanted, changes)
+    seen = {name: Seen() if name in changes.created else netlink.observe(connections, name) for name in present}
+    todo = differences(wanted, seen)
+    changes.wired += [str(change) for change in todo]
+    changes.wired_namespaces |= {change.namespace for change in todo}
+    if todo and not changes.is_dry_run:
+        progress(f"wiring: {len(todo)} changes")
+        netlink.apply(connections, todo)
+
+
+def namespaces_of_site(environment: Environment, site: str) -> list[str]:
+    """The namespaces that notice which router of a site is active: the routers and the switches."""
+    routers = [Device(DeviceKind.ROUTER, name) for name in environment.sites[site].routers]
+    switches = [Device(DeviceKind.SWITCH, key) for key in environment.sites[site].segments]
+    return [plan.namespace_name(environment, device) for device in (*routers, *switches)]
+
+
+def rewire(
+    environment: Environment, active: Mapping[str, str], connections: netlink.Connections, names: Iterable[str]
+) -> None:
+    """Bring the wiring of some namespaces to the plan."""
+    wanted = plan.plan(environment, active)
+    chosen = {name: wanted[name] for name in names}
+    ends = {link.peer[0] for namespace in chosen.values() for link in namespace.links.values() if link.peer}
+    seen = {name: netlink.observe(connections, name) for name in {*chosen, *ends}}
+    netlink.apply(connections, differences(chosen, seen))
+
+
+def isolate(
+    environment: Environment,
+    active: Mapping[str, str],
+    connections: netlink.Connections,
+    switch: Device,
+    *,
+    isolated: bool,
+) -> None:
+    """Isolate the host ports of a switch from each other, as planned, or no longer."""
+    namespace = plan.plan(environment, active)[plan.namespace_name(environment, switch)]
+    ports = [link for link in namespace.links.values() if link.port is not None and link.port.isolated]
+    for link in ports:
+        assert link.port is not None
+        wanted = replace(link, port=replace(link.port, isolated=isolated))
+        netlink.set_port(connections, namespace.name, wanted)

@@ -1,0 +1,227 @@
+"""An environment in the kernel of this machine: build it, read it back, break one mechanism, mend it, take it down.
+
+Needs the right to administer network namespaces: root, or root in a user namespace (`ringfort.lab.rootless`). Nothing
+here may run inside an asyncio loop. One command at a time works on a lab (`Lab.locked`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ringfort.environment.identity import IdentityCheck
+from ringfort.environment.model import Environment
+from ringfort.environment.topology import Device, DeviceKind, devices
+from ringfort.errors import RingfortError
+from ringfort.lab import building, control, mechanisms, netlink, netns, nft, plan, state
+from ringfort.lab.changes import Changes
+from ringfort.lab.taking_down import take_down
+
+LOCK_SECONDS = 60.0
+"""How long one command waits for another that works on the same lab."""
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return
+
+
+class Lab:
+    """The lab of one environment. Cheap to make: nothing is opened before the first call. Close it, or use ``with``."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._connections = netlink.Connections()
+        self._lock_depth = 0
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close connections into the lab; the lab itself stays."""
+        self._connections.close()
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self, wait_seconds: float = LOCK_SECONDS, progress: Progress = _silent) -> Iterator[None]:
+        """Hold the lab: nobody else changes it meanwhile. May be nested.
+
+        Raises:
+            RingfortError: someone else still holds it after ``wait_seconds``; the message says who.
+        """
+        self._lock_depth += 1
+        try:
+            if self._lock_depth > 1:
+                yield
+                return
+            with state.lock(self.environment.name, wait_seconds, lambda who: progress(f"waiting: {who}")):
+                yield
+        finally:
+            self._lock_depth -= 1
+
+    def up(self, progress: Progress = _silent, *, dry_run: bool = False) -> Changes:
+        """Build the environment, or change what differs from it. With ``dry_run`` only say what would change.
+
+        It fails closed: the rules are in a namespace before its links go up. Killed at any point, the next ``up``
+        goes on from there.
+
+        Raises:
+            RingfortError: a namespace of somebody else has a name we need (nothing is changed then), or the kernel
+                refuses something.
+        """
+        begin = time.monotonic()
+        with self.locked(progress=progress):
+            changes = building.build(self.environment, self.active(), self._connections, progress, dry_run=dry_run)
+        changes.seconds = time.monotonic() - begin
+        return changes
+
+    def down(self, progress: Progress = _silent, *, dry_run: bool = False) -> Changes:
+        """Remove everything: processes, namespaces, keys, state. Doing it twice is fine."""
+        self.close()
+        with self.locked(progress=progress):
+            return take_down(self.environment.name, progress, dry_run=dry_run)
+
+    def is_up(self) -> bool:
+        """Whether all namespaces are there and the services run; says nothing of the rules."""
+        wanted = plan.plan(self.environment, self.active())
+        needs_services = any(host.services for host in self.environment.hosts.values())
+        return all(netns.is_namespace(name) for name in wanted) and (
+            not needs_services or bool(control.running(self.environment.name))
+        )
+
+    # --- reading back -----------------------------------------------------------------------------------------------
+
+    def read_back(self) -> tuple[dict[Device, dict[str, Any]], dict[str, tuple[IdentityCheck, ...]]]:
+        """What is really enforced: every device's ruleset as ``nft --json list ruleset`` gives it, and by host the
+        identity checks that its services make.
+
+        A device whose rules are gone has a document without tables. Isolation of a switch's ports is not in it (the
+        rules say the same once more); see `isolated_ports`.
+
+        Raises:
+            RingfortError: a namespace is gone, or the services don't answer.
+        """
+        documents = {device: nft.ruleset(self.namespace(device)) for device in devices(self.environment)}
+        return documents, self.identity_checks()
+
+    def read_device(self, device: Device) -> dict[str, Any]:
+        """One device's ruleset as ``nft --json list ruleset`` gives it."""
+        return nft.ruleset(self.namespace(device))
+
+    def identity_checks(self) -> dict[str, tuple[IdentityCheck, ...]]:
+        """By host (every host, in file order), the checks that its services really make now."""
+        found: Mapping[str, tuple[IdentityCheck, ...]] = {}
+        if any(host.services for host in self.environment.hosts.values()):
+            found = control.read(self.environment.name).checks
+        return {host: tuple(found.get(host, ())) for host in self.environment.hosts}
+
+    def isolated_ports(self, segment: str) -> dict[str, bool]:
+        """The ports of a segment's switch, by interface name, and whether the kernel isolates them from each other."""
+        seen = netlink.observe(self._connections, self.namespace(Device(DeviceKind.SWITCH, segment)))
+        return {name: link.link.port.isolated for name, link in seen.links.items() if link.link.port is not None}
+
+    def counters(self, device: Device) -> dict[str, int]:
+        """Packets of every named counter of a device. About a millisecond."""
+        return nft.counters(self.namespace(device))
+
+    def service_counts(self) -> dict[tuple[str, str], Mapping[str, int]]:
+        """By (service, host): how often a caller was ``accepted`` or refused, by reason (`ringfort.lab.checks`)."""
+        return dict(control.read(self.environment.name).counts)
+
+    # --- breaking and mending ---------------------------------------------------------------------------------------
+
+    def active(self) -> dict[str, str]:
+        """The active router of each site."""
+        return plan.active_routers(self.environment, state.load(self.environment.name, building.ACTIVE))
+
+    def activate(self, site: str, router: str) -> None:
+        """Make ``router`` the active one of its site; the other one's legs go down.
+
+        Raises:
+            RingfortError: the site has no such router.
+        """
+        if site not in self.environment.sites or router not in self.environment.sites[site].routers:
+            raise RingfortError("unknown-router", f"site {site!r} has no router {router!r}")
+        with self.locked():
+            active = self.active() | {site: router}
+            state.save(self.environment.name, building.ACTIVE, active)
+            affected = building.namespaces_of_site(self.environment, site)
+            building.rewire(self.environment, active, self._connections, affected)
+
+    def disable(self, mechanism: str) -> None:
+        """Switch one mechanism off, as its failure would: rules gone, ports no longer isolated, callers not checked.
+
+        ``router-filter:R``, ``port-security:SITE/SEGMENT``, ``host-firewall:H``, ``identity:SERVICE`` or
+        ``identity:SERVICE@HOST``. `restore`, or the next `up`, mends it.
+
+        Raises:
+            RingfortError: there is no such mechanism.
+        """
+        self._switch(mechanisms.parse(self.environment, mechanism), on=False)
+
+    def restore(self, mechanism: str) -> None:
+        """Switch one mechanism on again, exactly as it was compiled.
+
+        Raises:
+            RingfortError: there is no such mechanism.
+        """
+        self._switch(mechanisms.parse(self.environment, mechanism), on=True)
+
+    @contextmanager
+    def without(self, *names: str) -> Iterator[None]:
+        """Run the block with these mechanisms switched off; they are on again afterwards, whatever happened."""
+        with self.locked():
+            try:
+                for name in names:
+                    self.disable(name)
+                yield
+            finally:
+                for name in names:
+                    self.restore(name)
+
+    def _switch(self, mechanism: mechanisms.Mechanism, *, on: bool) -> None:
+        with self.locked():
+            device = mechanism.device
+            if device is None:
+                control.switch(self.environment.name, mechanism.service, mechanism.host, on=on)
+                return
+            nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
+            if device.kind is DeviceKind.SWITCH:
+                building.isolate(self.environment, self.active(), self._connections, device, isolated=on)
+
+    def reset(self) -> None:
+        """Forget what devices have learnt of past packets: scanners, connection counts, tracked connections."""
+        with self.locked():
+            for device in devices(self.environment):
+                if device.kind is not DeviceKind.SWITCH:
+                    nft.forget_connections(self.namespace(device))
+                if device.kind is DeviceKind.ROUTER:
+                    nft.flush_dynamic_sets(self.namespace(device))
+
+    # --- places and keys --------------------------------------------------------------------------------------------
+
+    def namespace(self, place: Device | str) -> str:
+        """The namespace of a device, or of ``internet``, ``visitor``, ``attacker`` or ``backbone``; for
+        ``ip netns exec``."""
+        return plan.namespace_name(self.environment, place)
+
+    def inside(self, place: Device | str) -> AbstractContextManager[None]:
+        """Run a block, in this thread, inside the place's namespace.
+
+        Sockets opened in it stay there after the block, so a probe opens its sockets inside and uses them from
+        anywhere, a thousand of them in one loop.
+        """
+        return netns.inside(self.namespace(place))
+
+    @property
+    def keys(self) -> Path:
+        """The directory of keys and certificates. `ringfort.lab.client` reads them."""
+        return building.keys_directory(self.environment.name)

@@ -1,0 +1,142 @@
+"""Rulesets in and out of the kernel through libnftables, without a process for each.
+
+A context talks to the namespace in which it was made, so every call enters the device's namespace first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import struct
+from functools import cache
+from typing import Any
+
+from ringfort.errors import RingfortError
+from ringfort.lab.netns import inside
+
+_OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON, nftables/libnftables.h
+
+_NETLINK_NETFILTER = 12  # linux/netlink.h
+_CTNETLINK_DELETE = (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
+_REQUEST, _ACKNOWLEDGE = 1, 4  # NLM_F_REQUEST, NLM_F_ACK
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    name = "libnftables.so.1"
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise RingfortError("no-libnftables", f"{name} is missing", "install the package libnftables1") from error
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    for function in ("nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+        getattr(library, function).argtypes = [ctypes.c_void_p]
+    for function in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(library, function).argtypes = [ctypes.c_void_p]
+        getattr(library, function).restype = ctypes.c_char_p
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return library
+
+
+def run(namespace: str, commands: str, *, as_json: bool = False) -> str:
+    """Run nft commands inside a namespace, as one transaction; what ``nft`` would print.
+
+    Raises:
+        RingfortError: the kernel or the parser refuses; nothing of the transaction is kept.
+    """
+    library = _library()
+    with inside(namespace):
+        context = library.nft_ctx_new(0)
+        if not context:
+            raise RingfortError("nft-failed", "libnftables gives no context")
+        try:
+            library.nft_ctx_buffer_output(context)
+            library.nft_ctx_buffer_error(context)
+            if as_json:
+                library.nft_ctx_output_set_flags(context, _OUTPUT_JSON)
+            failed = library.nft_run_cmd_from_buffer(context, commands.encode())
+            if failed:
+                text = library.nft_ctx_get_error_buffer(context).decode(errors="replace").strip()
+                raise RingfortError("nft-failed", f"{namespace}: nft refuses: {text or 'no reason given'}")
+            output: bytes = library.nft_ctx_get_output_buffer(context)
+            return output.decode()
+        finally:
+            library.nft_ctx_free(context)
+
+
+def ruleset(namespace: str) -> dict[str, Any]:
+    """The whole ruleset of a namespace, as ``nft --json list ruleset`` gives it."""
+    return _document(run(namespace, "list ruleset", as_json=True))
+
+
+def counters(namespace: str) -> dict[str, int]:
+    """Packets of every named counter of a namespace."""
+    document = _document(run(namespace, "list counters", as_json=True))
+    found = [entry["counter"] for entry in document["nftables"] if "counter" in entry]
+    return {counter["name"]: counter["packets"] for counter in found}
+
+
+def flush_dynamic_sets(namespace: str) -> None:
+    """Empty every set that packets fill: scanners, connection counts."""
+    document = _document(run(namespace, "list sets", as_json=True))
+    found = [entry["set"] for entry in document["nftables"] if "set" in entry]
+    dynamic = [entry for entry in found if "dynamic" in entry.get("flags", ())]
+    if dynamic:
+        run(namespace, "\n".join(f"flush set {entry['family']} {entry['table']} {entry['name']}" for entry in dynamic))
+
+
+def forget_connections(namespace: str) -> None:
+    """Empty the table of tracked connections of a namespace.
+
+    Raises:
+        RingfortError: the kernel refuses.
+    """
+    # struct nlmsghdr and nfgenmsg; a delete without a tuple empties the table (net/netfilter/nf_conntrack_netlink.c).
+    message = struct.pack("=IHHIIBBH", 20, _CTNETLINK_DELETE, _REQUEST | _ACKNOWLEDGE, 1, 0, socket.AF_UNSPEC, 0, 0)
+    with inside(namespace), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as connection:
+        connection.send(message)
+        answer = connection.recv(4096)
+    (error,) = struct.unpack_from("=i", answer, 16)
+    if error:
+        raise RingfortError("kernel-refused", f"{namespace}: connections can't be forgotten: {os.strerror(-error)}")
+
+
+def _document(text: str) -> dict[str, Any]:
+    document = json.loads(text)
+    assert isinstance(document, dict)
+    return document
+
+
+def canonical(document: dict[str, Any]) -> str:
+    """A ruleset without what changes by itself: handles, counts, elements of dynamic sets, the order of elements."""
+    entries = [_settled(entry) for entry in document["nftables"] if "metainfo" not in entry]
+    return json.dumps(entries, sort_keys=True, separators=(",", ":"))
+
+
+def _settled(entry: dict[str, Any]) -> dict[str, Any]:
+    ((kind, body),) = entry.items()
+    body = {key: value for key, value in body.items() if key != "handle"}
+    if kind == "counter":
+        body.pop("packets", None)
+        body.pop("bytes", None)
+    if kind in ("set", "map") and "elem" in body:
+        elements = [] if "dynamic" in body.get("flags", ()) or "timeout" in body else body["elem"]
+        body["elem"] = sorted(json.dumps(_without_counts(element), sort_keys=True) for element in elements)
+    if kind == "rule":
+        body["expr"] = _without_counts(body["expr"])
+    return {kind: body}
+
+
+def _without_counts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: {} if key == "counter" and isinstance(item, dict) else _without_counts(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_counts(item) for item in value]
+    return value

@@ -1,0 +1,115 @@
+"""What a lab remembers between two commands: its directory, its lock, the processes it started.
+
+Everything stands under /run and is gone after a restart of the machine, as the namespaces are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ringfort.errors import RingfortError
+
+ROOT = Path("/run/ringfort")
+POLL_SECONDS = 0.1
+
+
+def directory(environment: str) -> Path:
+    """Where the lab of an environment keeps its state, keys and control socket; only its owner may look inside."""
+    return ROOT / environment
+
+
+def prepare(environment: str) -> Path:
+    """Make the state directory, mode 0700."""
+    ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+    where = directory(environment)
+    where.mkdir(mode=0o700, exist_ok=True)
+    return where
+
+
+def forget(environment: str) -> None:
+    """Remove the state directory and everything in it. The lock beside it stays: someone may wait for it."""
+    shutil.rmtree(directory(environment), ignore_errors=True)
+
+
+@contextmanager
+def lock(environment: str, wait_seconds: float, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of an environment's lab: one command at a time changes it. Ends with the process, however it ends.
+
+    Args:
+        wait_seconds: how long to wait for another command.
+        on_wait: told once who holds the lock, when there is something to wait for.
+
+    Raises:
+        RingfortError: it is still held after that time.
+    """
+    ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+    descriptor = os.open(ROOT / f"{environment}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(descriptor, environment, wait_seconds, on_wait)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, environment: str, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + wait_seconds
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+            what = f"process {holder} is working on the lab of {environment!r}"
+            if time.monotonic() > deadline:
+                raise RingfortError("lab-busy", what, "try again when it has finished") from error
+            if not told:
+                on_wait(what)
+                told = True
+            time.sleep(POLL_SECONDS)
+
+
+def load(environment: str, name: str) -> dict[str, Any]:
+    """A JSON document of the state; empty when there is none, or when it can't be read (it is then made anew)."""
+    try:
+        document = json.loads((directory(environment) / name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def save(environment: str, name: str, document: dict[str, Any]) -> None:
+    """Write a JSON document of the state, whole or not at all."""
+    write_private(directory(environment) / name, json.dumps(document, indent=1).encode())
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file, whole or not at all; only the owner may read it."""
+    temporary = path.with_name(f"{path.name[:200]}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    temporary.rename(path)
+
+
+def started(pid: int) -> str:
+    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); empty when there is none.
+
+    With the process id it names a process for good: ids are used again.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()  # the name, field 2, may hold anything
+    return "" if fields[0] == "Z" else fields[19]

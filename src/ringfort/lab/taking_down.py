@@ -1,0 +1,27 @@
+"""Remove a lab: its processes, its namespaces, its state. Needs only the environment's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ringfort.lab import building, control, netns, state
+from ringfort.lab.changes import Changes
+
+
+def take_down(environment: str, progress: Callable[[str], None], *, dry_run: bool = False) -> Changes:
+    """Remove everything that `ringfort.lab.building` made; the caller holds the lab's lock.
+
+    Only namespaces that carry our mark go, even those that the declaration no longer has.
+    """
+    changes = Changes(is_dry_run=dry_run)
+    changes.removed = building.ours(environment)
+    changes.services = "stopped" if control.running(environment) else "none"
+    if dry_run:
+        return changes
+    control.end(environment)
+    if changes.removed:
+        progress(f"removing {len(changes.removed)} namespaces")
+    for name in changes.removed:
+        netns.delete(name)
+    state.forget(environment)
+    return changes
