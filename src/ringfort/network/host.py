@@ -1,0 +1,127 @@
+"""The ruleset of a host: in and out, only what its own flows declare.
+
+Everything must come from the gateway's MAC address, so that a neighbour that got around the switch is refused even
+before its source address is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ringfort.environment.model import Host
+from ringfort.environment.topology import HOST_INTERFACE, gateway_mac
+from ringfort.network import nft, reasons
+from ringfort.network.entries import Entries, look_up
+from ringfort.network.families import Family, families_of
+from ringfort.network.nft import Json
+from ringfort.network.plan import Plan
+from ringfort.network.states import by_state
+from ringfort.network.table import TableBuilder
+
+
+def host_table(plan: Plan, name: str) -> Json:
+    """The document that the host ``name`` loads."""
+    return _Host(plan, plan.environment.hosts[name]).document()
+
+
+class _Host:
+    def __init__(self, plan: Plan, host: Host) -> None:
+        self.plan, self.host = plan, host
+        self.table = TableBuilder("inet")
+        self.families = families_of(host.addresses)
+        self.used: set[str] = set()
+
+    def document(self) -> Json:
+        self._incoming()
+        self._outgoing()
+        for chain in sorted(self.used):
+            self.table.flow(chain, self.plan.comment(chain))
+        return self.table.document()
+
+    def _incoming(self) -> None:
+        table = self.table
+        chain = table.base_chain("input", "input", 0)
+        here = nft.match(nft.meta("iifname"), HOST_INTERFACE)
+        gateway = gateway_mac(self.plan.environment, self.host.segment)
+        table.rule(chain, nft.match(nft.meta("iifname"), "lo"), nft.ACCEPT)
+        table.rule(chain, here, nft.match(nft.payload("ether", "saddr"), gateway), nft.goto("from-gateway"))
+        table.rule(chain, here, table.refuse(reasons.NEIGHBOUR))
+        table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
+        new = table.chain("from-gateway")
+        table.rule(new, by_state(table))
+        self._look_up(new, self._callers(), "incoming", "flows to this host: source, destination, port")
+        for family in self.families:
+            self._public(new, family)
+        table.rule(new, table.refuse(reasons.UNDECLARED))
+
+    def _outgoing(self) -> None:
+        table = self.table
+        chain = table.base_chain("output", "output", 0)
+        table.rule(chain, nft.match(nft.meta("oifname"), "lo"), nft.ACCEPT)
+        table.rule(chain, nft.match(nft.meta("oifname"), HOST_INTERFACE), nft.goto("to-gateway"))
+        table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
+        new = table.chain("to-gateway")
+        table.rule(new, by_state(table))
+        self._look_up(new, self._callees(), "outgoing", "flows from this host: source, destination, port")
+        table.rule(new, table.refuse(reasons.UNDECLARED_OUT))
+
+    def _look_up(self, chain: str, entries: dict[int, Entries], prefix: str, what: str) -> None:
+        for family in self.families:
+            own = entries[family.version]
+            self.used |= own.chains()
+            look_up(self.table, chain, family, own, prefix, what)
+
+    def _callers(self) -> dict[int, Entries]:
+        entries = {4: Entries(), 6: Entries()}
+        for service in sorted(self.host.services):
+            for flow in self.plan.flows_by_service[service]:
+                self._declare(entries, flow.name, flow.callers, (self.host.name,))
+        return entries
+
+    def _callees(self) -> dict[int, Entries]:
+        entries = {4: Entries(), 6: Entries()}
+        services = self.plan.environment.services
+        for flow in self.plan.flows_by_caller[self.host.name]:
+            self._declare(entries, flow.name, (self.host.name,), services[flow.service].hosts)
+        return entries
+
+    def _declare(self, entries: dict[int, Entries], name: str, callers: Sequence[str], callees: Sequence[str]) -> None:
+        flow = self.plan.environment.flows[name]
+        service = self.plan.environment.services[flow.service]
+        for version, source, destination in self.plan.pairs(callers, callees):
+            entries[version].add(source, destination, service.protocol, service.ports, self.plan.chains[name])
+
+    def _public(self, chain: str, family: Family) -> None:
+        """Internet flows: any source that the internet can have, to what is published of this host."""
+        own = [p for p in self.plan.published_by_host[self.host.name] if p.address.version == family.version]
+        if not own:
+            return
+        services = self.plan.environment.services
+        flows = {p.service: self.plan.chains[self.plan.internet_flows[p.service].name] for p in own}
+        self.used |= set(flows.values())
+        outside = self._outside(family)
+        address = next(text for version, text in self.plan.addresses(self.host) if version == family.version)
+        ported = {(address, services[p.service].protocol.value, p.target_port): flows[p.service] for p in own if p.port}
+        destination = nft.payload(family.header, "daddr")
+        if ported:
+            name = self.table.map(
+                family.named("public"),
+                (family.address_type, "inet_proto", "inet_service"),
+                [(nft.concat(*key), nft.goto(flow)) for key, flow in sorted(ported.items())],
+                comment="what the internet may call",
+            )
+            key = nft.concat(destination, nft.meta("l4proto"), nft.payload("th", "dport"))
+            self.table.rule(chain, outside, nft.vmap(key, name))
+        for flow in sorted({flows[p.service] for p in own if not p.port})[:1]:
+            echo = nft.match(nft.payload(family.echo, "type"), "echo-request")
+            self.table.rule(chain, echo, outside, nft.match(destination, address), nft.goto(flow))
+
+    def _outside(self, family: Family) -> nft.Statement:
+        name = self.table.set(
+            family.named("never-internet"),
+            (family.address_type,),
+            [nft.network(network) for network in self.plan.never_internet(family)],
+            flags=("interval",),
+            comment="no true source on the internet has these",
+        )
+        return nft.match(nft.payload(family.header, "saddr"), name, "!=")
