@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ringfort.environment import limits
+from ringfort.environment.checks import check
 from ringfort.environment.draft import Draft
 from ringfort.environment.files import DirectoryFiles, Files, MemoryFiles
 from ringfort.environment.forms import Declaration, declaration
@@ -62,6 +63,7 @@ def load_files(files: Files, main: str) -> Environment:
     resolve_groups(draft)
     resolve_flows(draft)
     resolve_published(draft)
+    check(draft)
     problems.raise_if_any()
     return _environment(declared, draft)
 
