@@ -65,16 +65,20 @@ ETHER_DADDR = Field("ll", 0, 48, "ether daddr", "ether_addr")
 ETHER_SADDR = Field("ll", 48, 48, "ether saddr", "ether_addr")
 ETHER_TYPE = Field("ll", 96, 16, "ether type", "ether_type")
 
+L4PROTO = Field("l4proto", 0, 8, "l4proto", "inet_proto")
+PROTOCOL = Field("protocol", 0, 16, "meta protocol", "ether_type")
+NFPROTO = Field("nfproto", 0, 8, "meta nfproto", "nf_proto")
+
 _IP = (
     Field("nh", 96, 32, "saddr", "ipv4_addr"),
     Field("nh", 128, 32, "daddr", "ipv4_addr"),
-    Field("nh", 72, 8, "l4proto", "inet_proto"),
+    L4PROTO,
     Field("nh", 48, 16, "ip frag-off", "integer"),
 )
 _IP6 = (
     Field("nh", 64, 128, "saddr", "ipv6_addr"),
     Field("nh", 192, 128, "daddr", "ipv6_addr"),
-    Field("l4proto", 0, 8, "l4proto", "inet_proto"),
+    L4PROTO,
     Field("nh", 48, 8, "ip6 nexthdr", "inet_proto"),
 )
 _ARP = (
@@ -93,6 +97,7 @@ _COMMON = (
     CT_STATUS,
     MARK,
     CT_MARK,
+    CT_DIRECTION,
     PKTTYPE,
     IIFTYPE,
     OIFTYPE,
@@ -126,10 +131,17 @@ ETHER_TYPES = {Universe.IP: 0x0800, Universe.IP6: 0x86DD, Universe.ARP: 0x0806}
 
 CONSTANT_BITS: dict[Universe, dict[tuple[str, int], tuple[int, int]]] = {
     # (region, offset) -> (width, value): bits that are the same in every packet of the universe.
-    Universe.IP: {("nh", 0): (4, 4), ("ll", 96): (16, 0x0800)},
-    Universe.IP6: {("nh", 0): (4, 6), ("ll", 96): (16, 0x86DD)},
+    Universe.IP: {("nh", 0): (4, 4), ("ll", 96): (16, 0x0800), ("nfproto", 0): (8, 2)},
+    Universe.IP6: {("nh", 0): (4, 6), ("ll", 96): (16, 0x86DD), ("nfproto", 0): (8, 10)},
     Universe.ARP: {("ll", 96): (16, 0x0806)},
     Universe.OTHER: {},
+}
+
+
+ALIASES: dict[Universe, dict[str, tuple[int, int, str, int]]] = {
+    # region -> (first bit, width, region it really is, offset there): one thing under two names.
+    universe: {"protocol": (0, 16, "ll", 96)} | ({"nh": (72, 8, "l4proto", 0)} if universe is Universe.IP else {})
+    for universe in Universe
 }
 
 

@@ -46,10 +46,10 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``field`` lies in ``interval``; what must hold before an expression can be read at all."""
+    """``field`` lies in one of ``intervals``; what must hold before an expression can be read at all."""
 
     field: Field
-    interval: Interval
+    intervals: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +178,6 @@ class AnyBit:
 
 
 @dataclass(frozen=True, slots=True)
-class Same:
-    """Whether two expressions are equal (or, if ``negated``, differ)."""
-
-    left: Expression
-    right: Expression
-    negated: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class VerdictMap:
     """Look ``key`` up; the element's verdict is the rule's. A str names a map of the rule's table."""
 
@@ -254,7 +244,7 @@ class Note:
     text: str
 
 
-Statement = Match | AnyBit | Same | VerdictMap | Verdict | Assign | Translate | Untrack | Doubtful | Note
+Statement = Match | AnyBit | VerdictMap | Verdict | Assign | Translate | Untrack | Doubtful | Note
 
 
 @dataclass(frozen=True, slots=True)

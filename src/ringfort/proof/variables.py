@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from oxidd.bdd import BDDFunction, BDDManager
 
 from ringfort.errors import RingfortError
-from ringfort.proof.fields import CONSTANT_BITS, ORDER, Field, Universe, named
+from ringfort.proof.fields import ALIASES, CONSTANT_BITS, ORDER, Field, Universe, named
 
 INNER_NODES = 1 << 24
 """Most nodes a space may hold at once: about 0.5 GiB."""
@@ -76,7 +76,17 @@ class Space:
             self._vectors[field.key] = known
         return known
 
+    def place(self, region: str, offset: int) -> tuple[str, int]:
+        """The region and offset under which a bit is known, whatever name it was asked for by."""
+        alias = ALIASES[self.universe].get(region)
+        if alias is not None:
+            first, width, target, start = alias
+            if first <= offset < first + width:
+                return target, start + offset - first
+        return region, offset
+
     def _bit(self, region: str, offset: int) -> BDDFunction:
+        region, offset = self.place(region, offset)
         constant = self._constants.get((region, offset))
         if constant is not None:
             return self.true if constant else self.false
@@ -94,7 +104,7 @@ class Space:
     def variables(self, field: Field) -> tuple[int, ...]:
         """The variable numbers of ``field``'s bits that are not constant."""
         self.vector(field)
-        bits = ((field.region, field.offset + i) for i in range(field.width))
+        bits = (self.place(field.region, field.offset + i) for i in range(field.width))
         return tuple(self._variables[bit] for bit in bits if bit in self._variables)
 
     def owner(self, variable: int) -> tuple[str, int]:
@@ -107,7 +117,7 @@ class Space:
 
     def has(self, field: Field) -> bool:
         """Whether any bit of ``field`` has a variable already."""
-        return any((field.region, field.offset + i) in self._variables for i in range(field.width))
+        return any(self.place(field.region, field.offset + i) in self._variables for i in range(field.width))
 
     def opaque(self, number: int) -> BDDFunction:
         """The opaque variable ``number``."""
