@@ -35,7 +35,7 @@ RENEW_BEFORE = timedelta(days=7)
 BACKDATE = timedelta(minutes=5)
 """For clocks that disagree a little."""
 
-ROOT_FILE, MANIFEST = "authority.pem", "manifest.json"
+ROOT_FILE, ROOT_KEY_FILE, MANIFEST = "authority.pem", "authority.key", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,13 @@ def service_holder(service: str, host: str) -> str:
 
 def holders(environment: Environment) -> tuple[Holder, ...]:
     """Everyone who needs a key: each host, and each service on each host that serves it under TLS or calls with it."""
-    found = []
+    found: list[Holder] = []
     for host in environment.hosts.values():
         found.append(Holder(host_holder(host.name), host.identity, host.addresses))
-        for name in host.services:
-            found.append(Holder(service_holder(name, host.name), environment.services[name].identity, host.addresses))
+        found.extend(
+            Holder(service_holder(name, host.name), environment.services[name].identity, host.addresses)
+            for name in host.services
+        )
     return tuple(found)
 
 
@@ -75,31 +77,42 @@ class Authority:
         self.certificate = certificate
 
     @classmethod
+    def open(cls, directory: Path) -> Authority | None:
+        """The authority kept in ``directory``, if there is one and it can be read."""
+        try:
+            data = (directory / ROOT_FILE).read_bytes()
+            key = load_pem_private_key((directory / ROOT_KEY_FILE).read_bytes(), None)
+            certificate = x509.load_pem_x509_certificate(data)
+        except (OSError, ValueError):
+            return None
+        return cls(key, certificate) if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+    @classmethod
     def open_or_make(cls, directory: Path, trust_domain: str, now: datetime) -> Authority:
         """The authority kept in ``directory``; a new one if there is none, it is near its end, or of another domain."""
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"lab of {trust_domain}"[:64])])
         uri = f"spiffe://{trust_domain}"
-        path = directory / ROOT_FILE
-        try:
-            data = path.read_bytes()
-            key, certificate = load_pem_private_key(data, None), x509.load_pem_x509_certificate(data)
-            assert isinstance(key, ec.EllipticCurvePrivateKey)
-            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            uris = found.get_values_for_type(x509.UniformResourceIdentifier)
-            if uris == [uri] and certificate.not_valid_after_utc - now > LIFETIME:
-                return cls(key, certificate)
-        except (OSError, ValueError, AssertionError, x509.ExtensionNotFound):
-            pass  # none, or not one of ours: make it anew
+        found = cls.open(directory)
+        if found is not None and found.certificate.not_valid_after_utc - now > LIFETIME and found._uris() == [uri]:
+            return found
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"lab of {trust_domain}"[:64])])
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(name, name, key.public_key(), now, ROOT_LIFETIME)
         certificate = (
-            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            _builder(name, name, key.public_key(), now, ROOT_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
             .sign(key, hashes.SHA256())
         )
-        write_private(path, _pem(key, certificate))
+        write_private(directory / ROOT_KEY_FILE, _pem(key))
+        write_private(directory / ROOT_FILE, certificate.public_bytes(Encoding.PEM))
         return cls(key, certificate)
+
+    def _uris(self) -> list[str]:
+        try:
+            names = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return []
+        return names.get_values_for_type(x509.UniformResourceIdentifier)
 
     def issue(self, identity: str, addresses: Iterable[Address], now: datetime) -> bytes:
         """A new key and its certificate, in one PEM file."""
@@ -118,7 +131,7 @@ class Authority:
             .add_extension(_issuer_key(self._key), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return _pem(key, certificate)
+        return _pem(key) + certificate.public_bytes(Encoding.PEM)
 
 
 def _issuer_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
@@ -154,9 +167,8 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bytes:
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return private + certificate.public_bytes(Encoding.PEM)
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def key_file(directory: Path, holder: str) -> Path:

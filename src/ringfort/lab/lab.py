@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
 from ringfort.lab import building, control, mechanisms, netlink, netns, nft, plan, state
+from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
 from ringfort.lab.taking_down import take_down
 
@@ -38,7 +39,7 @@ class Lab:
         self._connections = netlink.Connections()
         self._lock_depth = 0
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -225,3 +226,14 @@ class Lab:
     def keys(self) -> Path:
         """The directory of keys and certificates. `ringfort.lab.client` reads them."""
         return building.keys_directory(self.environment.name)
+
+    def authority(self) -> Authority:
+        """The lab's authority with its key: whoever holds it can make any certificate, and the drill plays just that.
+
+        Raises:
+            RingfortError: the lab is not up.
+        """
+        found = Authority.open(self.keys)
+        if found is None:
+            raise RingfortError("no-authority", "the lab has no authority", "run `ringfort up` first")
+        return found

@@ -12,8 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -34,17 +33,21 @@ _ABSENT = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
 _LOOPBACK = 1
 _KERNEL_PRIORITIES = (0, 32766, 32767)  # local, main, default: ip-rule(8)
 
+# pyroute2 has no types: an open connection, and one message of an answer.
+Netlink: TypeAlias = Any
+Message: TypeAlias = Any
+
 
 class Connections:
     """Open rtnetlink connections, one for each namespace. Use as a context manager, or call `close`."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[int | None, Any]] = {}
+        self._open: dict[str, tuple[int | None, Netlink]] = {}
 
-    def __enter__(self) -> Connections:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -53,7 +56,7 @@ class Connections:
             connection.close()
         self._open.clear()
 
-    def to(self, namespace: str) -> Any:
+    def to(self, namespace: str) -> Netlink:
         """The connection to a namespace; a new one if the namespace was made anew."""
         inode = netns.identity(namespace)
         if namespace in self._open:
@@ -85,7 +88,7 @@ def observe(connections: Connections, namespace: str) -> Seen:
     return Seen(links, routes, neighbours, forwarding, frozenset(_rules(netlink)))
 
 
-def _link(message: Any, names: Mapping[int, str], addresses: Mapping[str, set[str]]) -> SeenLink:
+def _link(message: Message, names: Mapping[int, str], addresses: Mapping[str, set[str]]) -> SeenLink:
     name = names[message["index"]]
     info = message.get_attr("IFLA_LINKINFO")
     master = message.get_attr("IFLA_MASTER")
@@ -109,7 +112,7 @@ def _link(message: Any, names: Mapping[int, str], addresses: Mapping[str, set[st
     return SeenLink(message["index"], kind, int(message.get_attr("IFLA_LINK") or 0), link)
 
 
-def _addresses(netlink: Any, names: Mapping[int, str]) -> dict[str, set[str]]:
+def _addresses(netlink: Netlink, names: Mapping[int, str]) -> dict[str, set[str]]:
     addresses: dict[str, set[str]] = {}
     for message in netlink.get_addr():
         # IFA_LOCAL is the address itself; IPv6 only has IFA_ADDRESS.
@@ -118,8 +121,8 @@ def _addresses(netlink: Any, names: Mapping[int, str]) -> dict[str, set[str]]:
     return addresses
 
 
-def _routes(netlink: Any, names: Mapping[int, str]) -> Iterator[Route]:
-    for family, everything in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+def _routes(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Route]:
+    for family, everything in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - a destination
         for message in netlink.get_routes(family=family):
             table = message.get_attr("RTA_TABLE") or message["table"]
             if table == _LOCAL_TABLE or message["proto"] == _PROTOCOL_KERNEL or message["flags"] & _CLONED:
@@ -132,7 +135,7 @@ def _routes(netlink: Any, names: Mapping[int, str]) -> Iterator[Route]:
                 yield Route(destination, str(message.get_attr("RTA_GATEWAY") or ""), interface, table)
 
 
-def _rules(netlink: Any) -> Iterator[Rule]:
+def _rules(netlink: Netlink) -> Iterator[Rule]:
     for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
         for message in netlink.get_rules(family=family):
             priority = message.get_attr("FRA_PRIORITY") or 0
@@ -142,7 +145,7 @@ def _rules(netlink: Any) -> Iterator[Rule]:
                 yield Rule(version, priority, table, mark, message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0)
 
 
-def _neighbours(netlink: Any, names: Mapping[int, str]) -> Iterator[Neighbour]:
+def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Neighbour]:
     for family in (socket.AF_INET, socket.AF_INET6):
         for message in netlink.get_neighbours(family=family):
             if message["state"] & _NUD_PERMANENT:
@@ -150,7 +153,7 @@ def _neighbours(netlink: Any, names: Mapping[int, str]) -> Iterator[Neighbour]:
                 yield Neighbour(str(message.get_attr("NDA_DST")), mac, names[message["ifindex"]])
 
 
-def _forwarding(netlink: Any, names: Mapping[int, str]) -> Iterator[Forwarding]:
+def _forwarding(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Forwarding]:
     for message in netlink.fdb("dump"):
         if message["state"] == _NUD_NOARP and message.get_attr("NDA_MASTER") is not None:
             yield Forwarding(str(message.get_attr("NDA_LLADDR")), names[message["ifindex"]])
@@ -205,7 +208,7 @@ def _apply(connections: Connections, indexes: _Indexes, change: Change) -> None:
             _apply_entry(netlink, indexes, change)
 
 
-def _apply_link(netlink: Any, indexes: _Indexes, namespace: str, step: Step, link: Link) -> None:
+def _apply_link(netlink: Netlink, indexes: _Indexes, namespace: str, step: Step, link: Link) -> None:
     if step is Step.REMOVE_LINK:
         for index in netlink.link_lookup(ifname=link.name):
             netlink.link("del", index=index)
@@ -219,7 +222,7 @@ def _apply_link(netlink: Any, indexes: _Indexes, namespace: str, step: Step, lin
         _set_link(netlink, indexes, namespace, link)
 
 
-def _set_link(netlink: Any, indexes: _Indexes, namespace: str, link: Link) -> None:
+def _set_link(netlink: Netlink, indexes: _Indexes, namespace: str, link: Link) -> None:
     index = indexes.of(namespace, link.name)
     wanted: dict[str, Any] = {}
     if link.mac:
@@ -232,7 +235,7 @@ def _set_link(netlink: Any, indexes: _Indexes, namespace: str, link: Link) -> No
         _set_port(netlink, index, link.port)
 
 
-def _set_port(netlink: Any, index: int, port: BridgePort) -> None:
+def _set_port(netlink: Netlink, index: int, port: BridgePort) -> None:
     flags = {"isolated": int(port.isolated), "learning": int(port.learning), "unicast_flood": int(port.flood)}
     netlink.brport("set", index=index, **flags)
 
@@ -244,7 +247,7 @@ def set_port(connections: Connections, namespace: str, link: Link) -> None:
     _set_port(netlink, netlink.link_lookup(ifname=link.name)[0], link.port)
 
 
-def _apply_entry(netlink: Any, indexes: _Indexes, change: Change) -> None:
+def _apply_entry(netlink: Netlink, indexes: _Indexes, change: Change) -> None:
     adds = change.step is not Step.REMOVE
     interface = getattr(change.item, "interface", "")
     index = indexes.of(change.namespace, interface) if interface else 0

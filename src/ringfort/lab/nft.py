@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from ringfort.errors import RingfortError
 from ringfort.lab.netns import inside
@@ -21,6 +21,8 @@ _OUTPUT_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON, nftables/libnftables.h
 _NETLINK_NETFILTER = 12  # linux/netlink.h
 _CTNETLINK_DELETE = (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
 _REQUEST, _ACKNOWLEDGE = 1, 4  # NLM_F_REQUEST, NLM_F_ACK
+
+Json: TypeAlias = Any
 
 
 @cache
@@ -131,7 +133,7 @@ def _settled(entry: dict[str, Any]) -> dict[str, Any]:
     return {kind: body}
 
 
-def _without_counts(value: Any) -> Any:
+def _without_counts(value: Json) -> Json:
     if isinstance(value, dict):
         return {
             key: {} if key == "counter" and isinstance(item, dict) else _without_counts(item)

@@ -490,5 +490,3 @@ def _routes_inside(environment: Environment) -> Iterator[Route]:
                     via = topology.host_address(networks[0], 2)
                     yield Route(str(block), str(via), provider_bridge(environment, key))
                     break
-
-

@@ -14,6 +14,7 @@ import socket
 import ssl
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -80,6 +81,7 @@ class Echo(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        """Say it back."""
         self._left -= len(data)
         if self._transport is None or self._left < 0:
             return
@@ -90,7 +92,8 @@ class Echo(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Nothing more to wait for."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -103,6 +106,7 @@ class Plain(Echo):
         self._site = site
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the caller."""
         assert isinstance(transport, asyncio.Transport)
         self._site.counts[ACCEPTED] += 1
         self.begin(transport, self._site.line)
@@ -116,6 +120,7 @@ class Guard(asyncio.Protocol):
         self._tasks = tasks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake."""
         assert isinstance(transport, asyncio.Transport)
         transport.pause_reading()  # the first words belong to the handshake
         task = asyncio.get_running_loop().create_task(self._serve(transport))
@@ -130,7 +135,7 @@ class Guard(asyncio.Protocol):
             reason = _REASONS.get(error.reason or "", checks.HANDSHAKE)
         except (OSError, TimeoutError):
             reason = checks.HANDSHAKE
-        except Exception as error:  # whatever it is, the caller stays out
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller stays out
             sys.stderr.write(f"{site.listener.host} {site.listener.check.service}: {error!r}\n")
             reason = checks.HANDSHAKE
         site.counts[reason or ACCEPTED] += 1
@@ -173,10 +178,12 @@ class Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where answers go."""
         # asyncio's own datagram transport is no instance of DatagramTransport before Python 3.12
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer with our line and the datagram."""
         self._site.counts[ACCEPTED] += 1
         if self._transport is not None:
             self._transport.sendto(self._site.line + data[:512], addr)
@@ -234,7 +241,7 @@ class Process:
                     else:
                         await loop.create_server(self._factory(site), sock=opened, backlog=BACKLOG)
 
-    def _factory(self, site: Site) -> Any:
+    def _factory(self, site: Site) -> Callable[[], asyncio.Protocol]:
         if site.listener.check.tls is Tls.NONE:
             return lambda: Plain(site)
         return lambda: Guard(site, self._tasks)

@@ -64,19 +64,23 @@ def lock(environment: str, wait_seconds: float, on_wait: Callable[[str], None]) 
 def _acquire(descriptor: int, environment: str, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
     deadline = time.monotonic() + wait_seconds
     told = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
-            what = f"process {holder} is working on the lab of {environment!r}"
-            if time.monotonic() > deadline:
-                raise RingfortError("lab-busy", what, "try again when it has finished") from error
-            if not told:
-                on_wait(what)
-                told = True
-            time.sleep(POLL_SECONDS)
+    while not _try(descriptor):
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        what = f"process {holder} is working on the lab of {environment!r}"
+        if time.monotonic() > deadline:
+            raise RingfortError("lab-busy", what, "try again when it has finished")
+        if not told:
+            on_wait(what)
+            told = True
+        time.sleep(POLL_SECONDS)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def load(environment: str, name: str) -> dict[str, Any]:
