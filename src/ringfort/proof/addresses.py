@@ -69,18 +69,22 @@ class AddressLine:
 
     @property
     def internal(self) -> int:
+        """Zone of what is inside but in no segment."""
         return len(self.segments)
 
     @property
     def bogon(self) -> int:
+        """Zone of what is never a true source."""
         return len(self.segments) + 1
 
     @property
     def external(self) -> int:
+        """Zone of the internet."""
         return len(self.segments) + 2
 
     @property
     def zones(self) -> int:
+        """How many zones there are."""
         return len(self.segments) + 3
 
     def first_atoms(self, keys: list[int]) -> Ints:

@@ -1,0 +1,265 @@
+"""From boxes to buckets, and the sweep over them; the whole of it, or again what one changed segment touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ringfort.environment.model import Environment
+from ringfort.proof import sweep as kernel
+from ringfort.proof.addresses import AddressLine, lay_out
+from ringfort.proof.boxes import Layer, RawBoxes
+from ringfort.proof.sweep import Array, Boxes, Sink, Tables
+
+COMPILE_FROM = 20_000
+"""Pieces from which numba's import (about 0.5 s) is repaid."""
+
+LAYER_BITS = {
+    Layer.HOST_IN: kernel.HOST_IN,
+    Layer.HOST_OUT: kernel.HOST_OUT,
+    Layer.IDENTITY: kernel.IDENTITY,
+    Layer.DECLARED: kernel.DECLARED,
+}
+
+ServiceRange = tuple[int, int, int]
+"""First and last service number, and the flags MUTUAL and PUBLIC of `ringfort.proof.sweep`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the parties besides the boxes.
+
+    Attributes:
+        services: host -> ranges of services it enforces `mutual` for, or offers to the internet.
+        routers: site -> names of its different routers; a router whose rules equal the other's is left out.
+        unsent: hosts whose own packets their switch refuses; ``undelivered``: hosts it does not deliver to.
+    """
+
+    services: Mapping[str, Sequence[ServiceRange]]
+    routers: Mapping[str, Sequence[str]]
+    unsent: frozenset[str] = frozenset()
+    undelivered: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a sweep found. Columns as in `ringfort.proof.sweep`; ``ends`` gives each bucket's two zones."""
+
+    records: Array
+    minima: Array
+    ends: Array
+    chosen: Array
+    cells: int
+
+
+@dataclass(slots=True)
+class Question:
+    """An environment's boxes in buckets, ready to be swept."""
+
+    line: AddressLine
+    tables: Tables
+    router_place: Array  # router number -> site number, place among the site's different routers (-1: left out)
+    boxes: Boxes
+    offsets: Array
+    ends: Array
+
+    @property
+    def buckets(self) -> int:
+        """How many pairs of zones some box touches."""
+        return len(self.ends)
+
+    def ask(self, chosen: Array | None = None) -> Result:
+        """Sweep all buckets, or the chosen ones."""
+        chosen = np.arange(self.buckets, dtype=np.int64) if chosen is None else chosen
+        minima = np.zeros((self.buckets, kernel.PLACES, 6), dtype=np.int64)
+        minima[:, :, 0] = kernel.UNSEEN
+        run = _runner(compiled=len(self.boxes.bit) >= COMPILE_FROM)
+        room = 4096
+        while True:
+            records = np.zeros((room, kernel.COLUMNS), dtype=np.int64)
+            sink = Sink(minima, records, np.zeros(2, dtype=np.int64), np.zeros((1, 1), dtype=np.int64))
+            run(self.tables, self.boxes, self.offsets, self.ends, chosen, sink)
+            found, cells = int(sink.counters[0]), int(sink.counters[1])
+            if found <= room:
+                return Result(records[:found], minima, self.ends, chosen, cells)
+            room = found
+
+    def touching(self, segment: str) -> Array:
+        """The buckets that have a segment at one end."""
+        number = self.line.segments.index(segment)
+        return np.flatnonzero((self.ends == number).any(axis=1))
+
+    def replace(self, segment: str, raw: RawBoxes) -> Question:
+        """The question after a change in one segment: ``raw`` are all the boxes that now touch it.
+
+        Raises:
+            UnknownBoundError: a bound that divides an atom; then the whole question has to be built anew.
+        """
+        number = self.line.segments.index(segment)
+        fresh, keys = _cut(self.line, self.tables, self.router_place, raw)
+        zones = len(self.line.segments)
+        touched = (keys // zones == number) | (keys % zones == number)
+        fresh, keys = _take(fresh, touched), keys[touched]
+        old = self.touching(segment)
+        kept = np.ones(len(self.boxes.bit), dtype=bool)
+        for bucket in old:
+            kept[self.offsets[bucket] : self.offsets[bucket + 1]] = False
+        sizes = np.diff(self.offsets)
+        old_keys = np.repeat(self.ends[:, 0].astype(np.int64) * zones + self.ends[:, 1], sizes)
+        boxes = Boxes(*(np.concatenate((a[kept], b)) for a, b in zip(self.boxes, fresh, strict=True)))
+        keys = np.concatenate((old_keys[kept], keys))
+        return _in_buckets(self.line, self.tables, self.router_place, boxes, keys)
+
+
+def build(environment: Environment, raw: RawBoxes, facts: Facts) -> Question:
+    """Lay out the line of addresses, cut the boxes at its zones and sort them into buckets."""
+    line = lay_out(environment, raw.bounds())
+    router_place = _router_places(environment, facts)
+    tables = _tables(environment, line, facts)
+    boxes, keys = _cut(line, tables, router_place, raw)
+    return _in_buckets(line, tables, router_place, boxes, keys)
+
+
+def _in_buckets(line: AddressLine, tables: Tables, router_place: Array, boxes: Boxes, keys: Array) -> Question:
+    order = np.argsort(keys * len(line.zone) + boxes.source_first, kind="stable")
+    boxes, keys = _take(boxes, order), keys[order]
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    zones = max(len(line.segments), 1)
+    ends = np.stack((keys[starts] // zones, keys[starts] % zones), axis=1).astype(np.int32)
+    offsets = np.append(starts, len(keys)).astype(np.int64)
+    return Question(line, tables, router_place, boxes, offsets, ends)
+
+
+def _take(boxes: Boxes, chosen: Array) -> Boxes:
+    return Boxes(*(column[chosen] for column in boxes))
+
+
+def _cut(line: AddressLine, tables: Tables, router_place: Array, raw: RawBoxes) -> tuple[Boxes, Array]:
+    """Pieces of boxes inside one source zone and one destination segment each, and their bucket's key."""
+    first, last = line.first_atoms(raw.source_first), line.last_atoms(raw.source_last)
+    entry_first = line.entries_before[line.first_atoms(raw.destination_first)]
+    entry_last = line.entries_before[line.last_atoms(raw.destination_last) + 1] - 1
+    columns = [first, last, entry_first, entry_last]
+    columns += [np.array(c, dtype=np.int32) for c in (raw.service_first, raw.service_last, raw.layer, raw.router)]
+    kept = entry_first <= entry_last
+    columns = _by_runs([column[kept] for column in columns], 0, line.zone)
+    columns = _by_runs(columns, 2, line.entry_zone)
+    zone, there = line.zone[columns[0]], line.entry_zone[columns[2]]
+    bit = _bits(tables, router_place, zone, there, columns[6], columns[7])
+    kept = bit != 0
+    boxes = Boxes(*(column[kept] for column in (*columns[:6], bit)))
+    return boxes, zone[kept].astype(np.int64) * max(len(line.segments), 1) + there[kept]
+
+
+def _by_runs(columns: list[Array], at: int, zone: Array) -> list[Array]:
+    """Cut the ranges in columns ``at`` and ``at + 1`` where ``zone`` changes."""
+    if not len(columns[at]):
+        return columns
+    begins = np.flatnonzero(np.diff(zone, prepend=-1)).astype(np.int32)
+    ends = np.append(begins[1:], len(zone)).astype(np.int32) - 1
+    run = np.searchsorted(begins, np.arange(len(zone)), side="right") - 1
+    low, high = run[columns[at]], run[columns[at + 1]]
+    counts = high - low + 1
+    if (counts == 1).all():
+        return columns
+    which = np.repeat(np.arange(len(counts)), counts)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    piece = low[which] + step
+    columns = [column[which] for column in columns]
+    columns[at] = np.maximum(columns[at], begins[piece])
+    columns[at + 1] = np.minimum(columns[at + 1], ends[piece])
+    return columns
+
+
+def _bits(tables: Tables, router_place: Array, zone: Array, there: Array, layer: Array, router: Array) -> Array:
+    """The bit of each piece; 0 for a piece that can't matter (a router on no way between the two ends)."""
+    bit = np.zeros(len(layer), dtype=np.uint8)
+    for kind, value in LAYER_BITS.items():
+        bit[layer == kind] = value
+    routed = np.flatnonzero(layer == Layer.ROUTER)
+    site, place = router_place[router[routed], 0], router_place[router[routed], 1]
+    near, far = tables.zone_site[there[routed]], tables.zone_site[zone[routed]]
+    at_near = (site == near) & (place >= 0)
+    at_far = (site == far) & (far != near) & (place >= 0)
+    bit[routed[at_near]] = kernel.NEAR_1 << place[at_near]
+    bit[routed[at_far]] = kernel.FAR_1 << place[at_far]
+    return bit
+
+
+def _router_places(environment: Environment, facts: Facts) -> Array:
+    places = np.full((max(len(environment.routers), 1), 2), -1, dtype=np.int32)
+    sites = {name: number for number, name in enumerate(environment.sites)}
+    for number, router in enumerate(environment.routers.values()):
+        different = facts.routers[router.site]
+        places[number] = sites[router.site], different.index(router.name) if router.name in different else -1
+    return places
+
+
+def _tables(environment: Environment, line: AddressLine, facts: Facts) -> Tables:
+    machines = _Machines()
+    sites = {name: number for number, name in enumerate(environment.sites)}
+    segments = list(environment.segments.values())
+    hosts = [environment.hosts[name] for name in line.entry_host]
+    beyond = [-1, -1, -1]
+    router_machine = np.full((max(len(sites), 1), 2), -1, dtype=np.int32)
+    for site, names in facts.routers.items():
+        for place, name in enumerate(names):
+            router_machine[sites[site], place] = machines.number(environment.routers[name].machine)
+    services = [facts.services.get(host.name, ()) for host in hosts]
+    flat = [item for ranges in services for item in ranges]
+    neighbours: list[set[int]] = [set() for _ in range(line.zones)]
+    for host, zone in zip(hosts, line.entry_zone, strict=True):
+        neighbours[zone].add(machines.number(host.machine))
+    return Tables(
+        atom_entry=line.entry,
+        entry_machine=_ints(machines.number(host.machine) for host in hosts),
+        entry_unsent=_ints(host.name in facts.unsent for host in hosts),
+        entry_undelivered=_ints(host.name in facts.undelivered for host in hosts),
+        zone_site=_ints([*(sites[segment.site] for segment in segments), *beyond]),
+        zone_switch=_ints([*(machines.number(segment.machine) for segment in segments), *beyond]),
+        segments=len(segments),
+        routers=_ints([len(facts.routers[name]) for name in environment.sites] or [0]),
+        router_machine=router_machine,
+        service_start=_starts([len(ranges) for ranges in services]),
+        service_first=_ints(item[0] for item in flat),
+        service_last=_ints(item[1] for item in flat),
+        service_flags=_ints(item[2] for item in flat),
+        neighbour_start=_starts([len(one) for one in neighbours]),
+        neighbour_machines=_ints(number for one in neighbours for number in sorted(one)),
+    )
+
+
+class _Machines:
+    """Numbers for machines, in the order they are met."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, machine: str) -> int:
+        return self._numbers.setdefault(machine, len(self._numbers))
+
+
+def _ints(values: Iterable[int]) -> Array:
+    return np.array([int(value) for value in values], dtype=np.int32)
+
+
+def _starts(sizes: Sequence[int]) -> Array:
+    return np.concatenate(([0], np.cumsum(np.array(sizes, dtype=np.int64)))).astype(np.int64)
+
+
+def _runner(*, compiled: bool) -> Callable[..., None]:
+    return _compiled() if compiled else kernel.sweep
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    import numba
+    from numba.extending import register_jitable
+
+    for function in kernel.CALLED:
+        register_jitable(function)
+    runner: Callable[..., None] = numba.njit(cache=True, nogil=True)(kernel.sweep)
+    return runner
