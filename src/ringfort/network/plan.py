@@ -21,7 +21,6 @@ class Plan:
         """Name of a flow -> the name of its chain and of its counter on every device."""
         self.flow_names = {chain: name for name, chain in self.chains.items()}
         """The name of such a chain -> the name of its flow."""
-        self.hosts_by_segment: dict[str, list[Host]] = defaultdict(list)
         self.flows_by_site: dict[str, list[Flow]] = defaultdict(list)
         self.flows_by_caller: dict[str, list[Flow]] = defaultdict(list)
         self.flows_by_service: dict[str, list[Flow]] = defaultdict(list)
@@ -33,6 +32,10 @@ class Plan:
         for name in sorted(environment.flows):
             self._index_flow(environment.flows[name])
         self._index_published()
+
+    def hosts(self, segment: str) -> tuple[Host, ...]:
+        """The hosts of a segment, in the order of their names."""
+        return tuple(self.environment.hosts[name] for name in sorted(self.environment.hosts_by_segment[segment]))
 
     def addresses(self, host: Host) -> Iterator[tuple[int, str]]:
         """The IP version and text of each address of ``host``."""
@@ -67,7 +70,6 @@ class Plan:
     def _index_hosts(self) -> None:
         self._addresses: dict[str, tuple[tuple[int, str], ...]] = {}
         for host in self.environment.hosts.values():
-            self.hosts_by_segment[host.segment].append(host)
             self._addresses[host.name] = tuple((address.version, str(address)) for address in host.addresses)
 
     def _index_flow(self, flow: Flow) -> None:

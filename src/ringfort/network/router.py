@@ -103,7 +103,7 @@ class _Router:
 
     def _bound(self, family: Family) -> Iterable[Json]:
         for leg in self.legs.segments:
-            for host in sorted(self.plan.hosts_by_segment[leg.peer], key=lambda host: host.addresses[:1]):
+            for host in self.plan.hosts(leg.peer):
                 for version, address in self.plan.addresses(host):
                     if version == family.version:
                         yield nft.commented(nft.concat(leg.interface, host.mac, address), host.name)

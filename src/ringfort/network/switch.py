@@ -7,7 +7,7 @@ address are the whole question. Fragments carry both.
 from __future__ import annotations
 
 from ringfort.environment.model import Address
-from ringfort.environment.topology import Port, gateway_addresses, gateway_mac, interface_name
+from ringfort.environment.topology import gateway_addresses, gateway_mac, interface_name, ports
 from ringfort.network import nft, reasons
 from ringfort.network.families import Family, families_of
 from ringfort.network.nft import Json
@@ -33,10 +33,8 @@ def switch_table(plan: Plan, segment: str) -> Json:
 class _Switch:
     def __init__(self, plan: Plan, segment: str) -> None:
         self.plan = plan
-        self.hosts = plan.hosts_by_segment[segment]
-        self.routers = tuple(
-            Port(interface_name(name), router=name) for name in plan.environment.sites[_site(segment)].routers
-        )
+        self.hosts = plan.hosts(segment)
+        self.routers = [port.interface for port in ports(plan.environment, segment) if port.router]
         self.gateway = gateway_mac(plan.environment, segment)
         self.gateways: tuple[Address, ...] = gateway_addresses(plan.environment, segment)
         self.families = families_of(plan.environment.segments[segment].networks)
@@ -53,24 +51,22 @@ class _Switch:
 
     def _sets(self) -> None:
         table = self.table
-        macs = [nft.concat(port.interface, self.gateway) for port in self.routers]
-        macs += [nft.commented(nft.concat(interface_name(host.name), host.mac), host.name) for host in self._sorted()]
+        macs = [nft.concat(port, self.gateway) for port in self.routers]
+        macs += [nft.commented(nft.concat(interface_name(host.name), host.mac), host.name) for host in self.hosts]
         self.macs = table.set("macs", ("ifname", "ether_addr"), macs, comment="the MAC address of each port")
-        routers = [port.interface for port in self.routers]
-        self.router_ports = table.set("router-ports", ("ifname",), routers, comment="the ports of the site's routers")
+        self.router_ports = table.set(
+            "router-ports", ("ifname",), self.routers, comment="the ports of the site's routers"
+        )
         for family in self.families:
             elements = [
                 nft.commented(nft.concat(interface_name(host.name), host.mac, address), host.name)
-                for host in self._sorted()
+                for host in self.hosts
                 for version, address in self.plan.addresses(host)
                 if version == family.version
             ]
             types = ("ifname", "ether_addr", family.address_type)
             what = "the hosts: port, MAC and address"
             self.bound[family.version] = table.set(family.named("bound"), types, elements, comment=what)
-
-    def _sorted(self) -> list[nft.Json]:
-        return sorted(self.hosts, key=lambda host: host.name)
 
     def _before_learning(self) -> None:
         chain = self.table.base_chain("learning", "prerouting", BEFORE_LEARNING)
@@ -125,7 +121,3 @@ class _Switch:
 
     def _delivery(self, family: Family) -> Json:
         return nft.concat(nft.meta("oifname"), nft.payload("ether", "daddr"), nft.payload(family.header, "daddr"))
-
-
-def _site(segment: str) -> str:
-    return segment.split("/", 1)[0]
