@@ -32,6 +32,7 @@ class Draft:
 
     @property
     def trust_domain(self) -> str:
+        """The domain of all identities."""
         return self.declaration.header.trust_domain
 
     def is_broken(self, section: str, name: str) -> bool:

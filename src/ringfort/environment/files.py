@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 
-class FileRefused(Exception):
+class RefusedFileError(Exception):
     """A file that may not or cannot be read.
 
     Args:
@@ -32,7 +32,7 @@ class Files(Protocol):
         """The content of a file.
 
         Raises:
-            FileRefused: when it does not exist, is no regular file, lies outside, or is larger than ``limit_bytes``.
+            RefusedFileError: when it does not exist, is no regular file, lies outside, or exceeds ``limit_bytes``.
         """
         ...
 
@@ -41,9 +41,9 @@ class Files(Protocol):
         ...
 
 
-def too_large(limit_bytes: int) -> FileRefused:
+def too_large(limit_bytes: int) -> RefusedFileError:
     """The refusal of a file that would take more than the ``limit_bytes`` that are left."""
-    return FileRefused(
+    return RefusedFileError(
         "file-too-large",
         f"the file is too large: all files of an environment together may have {limit_bytes:,} bytes",
         "use 'count' for hosts that are alike",
@@ -60,22 +60,24 @@ class DirectoryFiles:
         self._total_bytes = total_bytes
 
     def shown(self, name: str) -> str:
+        """See `Files.shown`."""
         return str(self._shown / name)
 
     def read(self, name: str, limit_bytes: int) -> bytes:
+        """See `Files.read`."""
         path = self._root / name
         if name != self.main.name:
             self._refuse_outside(path)
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                raise FileRefused("not-a-file", f"'{self.shown(name)}' is not a file", "name the YAML file")
+                raise RefusedFileError("not-a-file", f"'{self.shown(name)}' is not a file", "name the YAML file")
             with path.open("rb") as stream:
                 content = stream.read(limit_bytes + 1)
         except FileNotFoundError:
-            raise FileRefused("file-missing", f"there is no file '{self.shown(name)}'", _siblings(path)) from None
+            raise RefusedFileError("file-missing", f"there is no file '{self.shown(name)}'", _siblings(path)) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "the name is not usable"
-            raise FileRefused("file-unreadable", f"'{self.shown(name)}' cannot be read: {reason}") from error
+            raise RefusedFileError("file-unreadable", f"'{self.shown(name)}' cannot be read: {reason}") from error
         if len(content) > limit_bytes:
             raise too_large(self._total_bytes)
         return content
@@ -84,9 +86,9 @@ class DirectoryFiles:
         try:
             real = Path(os.path.realpath(path))
         except (OSError, ValueError) as error:
-            raise FileRefused("file-unreadable", "the name is not usable") from error
+            raise RefusedFileError("file-unreadable", "the name is not usable") from error
         if not real.is_relative_to(self._root):
-            raise FileRefused(
+            raise RefusedFileError(
                 "include-outside",
                 "the file lies outside the directory of the main file",
                 "an environment is one directory; copy the file into it",
@@ -100,11 +102,13 @@ class MemoryFiles:
         self._contents = contents
 
     def shown(self, name: str) -> str:
+        """See `Files.shown`."""
         return name
 
     def read(self, name: str, limit_bytes: int) -> bytes:
+        """See `Files.read`."""
         if name not in self._contents:
-            raise FileRefused("file-missing", f"there is no file '{name}'")
+            raise RefusedFileError("file-missing", f"there is no file '{name}'")
         if len(self._contents[name]) > limit_bytes:
             raise too_large(limit_bytes)
         return self._contents[name]
@@ -114,7 +118,7 @@ def relative_name(including: str, written: str) -> str:
     """The name of a file included as ``written`` by the file named ``including``.
 
     Raises:
-        FileRefused: when it is absolute or leads out of the main file's directory.
+        RefusedFileError: when it is absolute or leads out of the main file's directory.
     """
     path = PurePosixPath(written)
     parts: list[str] = list(PurePosixPath(including).parent.parts)
@@ -122,7 +126,7 @@ def relative_name(including: str, written: str) -> str:
         if part == ".." and parts:
             parts.pop()
         elif part == ".." or path.is_absolute() or "\0" in part:
-            raise FileRefused(
+            raise RefusedFileError(
                 "include-outside",
                 "an include is a path relative to the file it stands in, inside the directory of the main file",
                 "write it like 'services.yaml' or 'sites/north.yaml'",

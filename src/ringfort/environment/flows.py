@@ -34,20 +34,20 @@ class Communication:
 
 def communications(environment: Environment) -> Iterator[Communication]:
     """Every declared communication, flow by flow; of internet flows, those to published hosts."""
-    published: dict[str, dict[tuple[str, int], None]] = {}
-    for item in environment.published:
-        published.setdefault(item.service, {})[item.host, item.address.version] = None
     for flow in environment.flows.values():
-        if flow.internet:
-            yield from _from_internet(environment, flow, published.get(flow.service, {}))
-        else:
-            yield from _from_hosts(environment, flow)
+        yield from communications_of(environment, flow)
 
 
-def _from_internet(
-    environment: Environment, flow: Flow, published: dict[tuple[str, int], None]
-) -> Iterator[Communication]:
+def communications_of(environment: Environment, flow: Flow) -> Iterator[Communication]:
+    """Every communication of one flow."""
+    return _from_internet(environment, flow) if flow.internet else _from_hosts(environment, flow)
+
+
+def _from_internet(environment: Environment, flow: Flow) -> Iterator[Communication]:
     service = environment.services[flow.service]
+    published = {
+        (item.host, item.address.version): None for item in environment.published if item.service == service.name
+    }
     for host, family in published:
         for address in environment.hosts[host].addresses:
             if address.version == family:
@@ -63,8 +63,8 @@ def _from_hosts(environment: Environment, flow: Flow) -> Iterator[Communication]
             if target.name == caller:
                 continue
             for address in target.addresses:
-                if address.version in sources:
-                    source = sources[address.version]
+                source = sources.get(address.version)
+                if source is not None:
                     yield Communication(
                         flow.name, caller, target.name, source, address, service.protocol, service.ports
                     )

@@ -6,7 +6,7 @@ import codecs
 from dataclasses import dataclass, field
 
 from ringfort.environment import limits
-from ringfort.environment.files import FileRefused, Files, relative_name
+from ringfort.environment.files import Files, RefusedFileError, relative_name
 from ringfort.environment.nodes import Mapping, Node, Place, Scalar, Sequence, SourceFile, scalar_value
 from ringfort.environment.problems import Problems, refusal, shown
 from ringfort.environment.reading import Budget, read
@@ -37,13 +37,13 @@ def read_all(files: Files, main: str, problems: Problems) -> tuple[Mapping, bool
     reading = _Reading(files, problems)
     try:
         content = files.read(main, reading.budget.bytes)
-    except FileRefused as refused:
+    except RefusedFileError as refused:
         raise _main_refused(files.shown(main), refused) from refused
     root = _read_file(reading, main, content)
     return root, not reading.broken
 
 
-def _main_refused(file: str, refused: FileRefused) -> Exception:
+def _main_refused(file: str, refused: RefusedFileError) -> Exception:
     return refusal(refused.code, file, refused.message, refused.hint)
 
 
@@ -117,17 +117,9 @@ def _include_items(reading: _Reading, node: Node) -> list[Scalar]:
 def _include(reading: _Reading, including: str, item: Scalar) -> Mapping:
     try:
         name = relative_name(including, item.text)
-        _refuse_repeated(reading, name)
-        if len(reading.chain) > limits.INCLUDE_DEPTH:
-            raise FileRefused(
-                "include-too-deep",
-                f"files include each other more than {limits.INCLUDE_DEPTH} deep",
-                "include it above",
-            )
-        if len(reading.seen) >= limits.INCLUDED_FILES:
-            raise FileRefused("too-many-files", f"more than {limits.INCLUDED_FILES} files", "put some of them together")
+        _refuse_endless(reading, name)
         content = reading.files.read(name, max(0, reading.budget.bytes))
-    except FileRefused as refused:
+    except RefusedFileError as refused:
         reading.broken = True
         reading.problems.add(refused.code, item, f"cannot include {shown(item.text)}: {refused.message}", refused.hint)
         return Mapping(item.source, item.mark, {})
@@ -135,12 +127,25 @@ def _include(reading: _Reading, including: str, item: Scalar) -> Mapping:
     return _read_file(reading, name, content)
 
 
-def _refuse_repeated(reading: _Reading, name: str) -> None:
+def _refuse_endless(reading: _Reading, name: str) -> None:
+    """Refuse one file more where it would repeat or never end."""
+    if len(reading.chain) > limits.INCLUDE_DEPTH:
+        raise RefusedFileError(
+            "include-too-deep",
+            f"files include each other more than {limits.INCLUDE_DEPTH} deep",
+            "include it in a file further up",
+        )
+    if len(reading.seen) >= limits.INCLUDED_FILES:
+        raise RefusedFileError(
+            "too-many-files", f"more than {limits.INCLUDED_FILES} files", "put some of them together"
+        )
     if name in reading.chain:
         cycle = " -> ".join([*reading.chain[reading.chain.index(name) :], name])
-        raise FileRefused("include-cycle", f"the files include each other: {cycle}", "remove one of these includes")
+        raise RefusedFileError(
+            "include-cycle", f"the files include each other: {cycle}", "remove one of these includes"
+        )
     if name in reading.seen:
-        raise FileRefused(
+        raise RefusedFileError(
             "included-twice", f"'{reading.seen[name]}' includes it already", "include each file in one place"
         )
 

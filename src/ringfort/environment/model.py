@@ -72,6 +72,7 @@ class Provider:
 
     @property
     def key(self) -> str:
+        """``site/name``."""
         return f"{self.site}/{self.name}"
 
 
@@ -99,6 +100,7 @@ class Segment:
 
     @property
     def key(self) -> str:
+        """``site/name``."""
         return f"{self.site}/{self.name}"
 
 

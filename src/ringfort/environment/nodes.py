@@ -48,6 +48,7 @@ class Place:
 
     @property
     def origin(self) -> Origin:
+        """The place without the text around it."""
         return Origin(self.source.name, self.line, self.column)
 
 
@@ -62,6 +63,7 @@ class Node:
 
     @property
     def place(self) -> Place:
+        """Where the node begins."""
         return Place(self.source, (self.mark >> 32) + 1, (self.mark & 0xFFFFFFFF) + 1)
 
 

@@ -20,7 +20,7 @@ _PARSER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _QUOTE = "put it in quotes if it is meant as text"
 
 
-class _Stop(Exception):
+class _StoppedError(Exception):
     """The file cannot be read any further; the reason is among the problems."""
 
 
@@ -54,7 +54,7 @@ def read(source: SourceFile, budget: Budget, problems: Problems) -> Node | None:
     reader = _Reader(source, budget, problems)
     try:
         return reader.document()
-    except _Stop:
+    except _StoppedError:
         return None
     except yaml.YAMLError as error:
         _add_syntax_problem(source, error, problems)
@@ -105,7 +105,7 @@ class _Reader:
 
     def _stop(self, code: str, place: Place, message: str, hint: str) -> None:
         self.problems.add(code, place, message, hint)
-        raise _Stop
+        raise _StoppedError
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         self._refuse_tag(event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ringfort.environment.draft import Draft
 from ringfort.environment.forms import Entry
 from ringfort.environment.model import Protocol, Service, Tls
@@ -51,7 +53,7 @@ def _refuse_contradictions(draft: Draft, entry: Entry[ServiceForm]) -> None:
             "write tls: none, or protocol: tcp",
         )
     ordered = sorted(range(len(form.ports)), key=lambda index: form.ports[index])
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if form.ports[one].last >= form.ports[other].first:
             message = f"the ports {form.ports[one]} and {form.ports[other]} of '{entry.name}' overlap"
             problems.add("ports-overlap", entry.at("ports", other), message, "write each port once")

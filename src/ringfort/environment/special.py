@@ -54,8 +54,17 @@ SPECIAL: tuple[Network, ...] = tuple(
 
 NEVER_A_SOURCE: tuple[Network, ...] = tuple(
     ip_network(text)
-    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "::/127")
-    + ("::ffff:0:0/96", "fe80::/10", "ff00::/8")
+    for text in (
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "::/127",
+        "::ffff:0:0/96",
+        "fe80::/10",
+        "ff00::/8",
+    )
 )
 """Networks that no environment may except: no machine elsewhere can have such an address."""
 

@@ -25,6 +25,8 @@ RESERVED_INTERFACES = frozenset({"lo", "all", "default", BACKBONE, "bridge", HOS
 
 
 class DeviceKind(StrEnum):
+    """What a device is."""
+
     ROUTER = "router"
     SWITCH = "switch"
     HOST = "host"

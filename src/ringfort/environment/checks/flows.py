@@ -70,14 +70,14 @@ class _Checker:
         if flow.internet:
             self._check_internet(entry, service, targets)
             return
-        if set(flow.callers) <= set(service.hosts[:1]) and len(service.hosts) == 1 or not flow.callers:
+        if not flow.callers or flow.callers == service.hosts[:1] == service.hosts:
             if complete:
                 self._refuse_without_callers(flow, entry, service)
             return
         callers = self._kinds(flow.source, flow.callers)
-        self._check_tls(flow, entry, service, callers, targets)
+        self._check_tls(entry, service, callers, targets)
         self._check_tiers(flow, entry, service, callers, targets)
-        self._check_families(flow, entry, callers, targets)
+        self._check_families(entry, callers, targets)
 
     def _kinds(self, source: str, hosts: Iterable[str]) -> _Kinds:
         if source not in self.kinds_of:
@@ -132,9 +132,7 @@ class _Checker:
             entry.form.service == service.name for entry in declared.published
         )
 
-    def _check_tls(
-        self, flow: Flow, entry: Entry[FlowForm], service: Service, callers: _Kinds, targets: _Kinds
-    ) -> None:
+    def _check_tls(self, entry: Entry[FlowForm], service: Service, callers: _Kinds, targets: _Kinds) -> None:
         if service.tls is not Tls.NONE:
             return
         for kind, caller in callers.items():
@@ -173,7 +171,7 @@ class _Checker:
         applications = frozenset({own}) if own else (frozenset() if kind == "service" else caller.applications)
         return bool(applications) and service.application not in applications
 
-    def _check_families(self, flow: Flow, entry: Entry[FlowForm], callers: _Kinds, targets: _Kinds) -> None:
+    def _check_families(self, entry: Entry[FlowForm], callers: _Kinds, targets: _Kinds) -> None:
         backbone = self.draft.declaration.header.backbone
         carried = {network.version for network in backbone.networks} if backbone else {4, 6}
         for kind, caller in callers.items():

@@ -13,7 +13,7 @@ from ringfort.environment.problems import listed
 from ringfort.environment.special import NEVER_A_SOURCE, SPECIAL, bogons, is_private, overlap, within
 
 _SMALLEST = {4: 30, 6: 126}
-"""The longest prefix that leaves an address besides the gateway's: IPv4 loses two addresses, IPv6 one (RFC 4291, 2.6.1)."""
+"""The longest prefix with an address besides the gateway's: IPv4 loses two others, IPv6 one (RFC 4291, 2.6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,9 @@ class _Use:
 
 def check_networks(draft: Draft) -> None:
     """Refuse overlaps, public networks inside, private ones outside, and networks that are too small."""
-    blocks, segments = list(_blocks(draft)), list(_segments(draft))
-    backbone, providers = list(_backbone(draft)), list(_providers(draft))
+    blocks, backbone = list(_blocks(draft)), list(_backbone(draft))
+    segments = [use for key in draft.segments for use in _segment_uses(draft, key)]
+    providers = [use for key in draft.providers for use in _provider_uses(draft, key)]
     for use in (*blocks, *backbone):
         _refuse_public(draft, use)
     for use in providers:
@@ -50,16 +51,14 @@ def _blocks(draft: Draft) -> Iterator[_Use]:
             yield _Use(network, f"block of site {site.name}", entry.at("blocks", index))
 
 
-def _segments(draft: Draft) -> Iterator[_Use]:
-    for key, segment in draft.segments.items():
-        for index, network in enumerate(segment.networks):
-            yield _Use(network, f"segment {key}", draft.segment_place(key, "networks", index))
+def _segment_uses(draft: Draft, key: str) -> Iterator[_Use]:
+    for index, network in enumerate(draft.segments[key].networks):
+        yield _Use(network, f"segment {key}", draft.segment_place(key, "networks", index))
 
 
-def _providers(draft: Draft) -> Iterator[_Use]:
-    for key, provider in draft.providers.items():
-        for index, network in enumerate(provider.networks):
-            yield _Use(network, f"provider {key}", draft.provider_place(key, "networks", index))
+def _provider_uses(draft: Draft, key: str) -> Iterator[_Use]:
+    for index, network in enumerate(draft.providers[key].networks):
+        yield _Use(network, f"provider {key}", draft.provider_place(key, "networks", index))
 
 
 def _backbone(draft: Draft) -> Iterator[_Use]:
@@ -126,26 +125,21 @@ def _refuse_overlaps(draft: Draft, uses: Sequence[_Use]) -> None:
 
 
 def _refuse_outside_blocks(draft: Draft) -> None:
-    for use, key in [(use, key) for key in draft.segments for use in _segment_uses(draft, key)]:
-        site = draft.sites[draft.segments[key].site]
-        if not any(within(use.network, block) for block in site.blocks):
-            draft.problems.add(
-                "segment-outside-blocks",
-                use.place,
-                f"{use.network}, {use.owner}, lies outside the blocks of site {site.name}",
-                f"the blocks are {listed(map(str, site.blocks))}",
-            )
-
-
-def _segment_uses(draft: Draft, key: str) -> Iterator[_Use]:
-    for index, network in enumerate(draft.segments[key].networks):
-        yield _Use(network, f"segment {key}", draft.segment_place(key, "networks", index))
+    for site in draft.sites.values():
+        for use in (use for key in site.segments for use in _segment_uses(draft, key)):
+            if not any(within(use.network, block) for block in site.blocks):
+                draft.problems.add(
+                    "segment-outside-blocks",
+                    use.place,
+                    f"{use.network}, {use.owner}, lies outside the blocks of site {site.name}",
+                    f"the blocks are {listed(map(str, site.blocks))}",
+                )
 
 
 def _refuse_second_networks(draft: Draft) -> None:
     """A gateway has one address of each family, a host too."""
     groups: list[list[_Use]] = [list(_segment_uses(draft, key)) for key in draft.segments]
-    groups += [[use for use in _providers(draft) if use.owner == f"provider {key}"] for key in draft.providers]
+    groups += [list(_provider_uses(draft, key)) for key in draft.providers]
     groups.append(list(_backbone(draft)))
     for uses in groups:
         seen: set[int] = set()
