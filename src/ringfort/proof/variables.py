@@ -92,6 +92,10 @@ class Space:
             return self.true if constant else self.false
         return self.manager.var(self.variable(region, offset))
 
+    def bit(self, place: tuple[str, int]) -> BDDFunction:
+        """One bit of the packet as it arrives."""
+        return self._bit(*place)
+
     def variable(self, region: str, offset: int) -> int:
         """The number of the variable of one bit."""
         number = self._variables.get((region, offset))
@@ -118,6 +122,14 @@ class Space:
     def has(self, field: Field) -> bool:
         """Whether any bit of ``field`` has a variable already."""
         return any(self.place(field.region, field.offset + i) in self._variables for i in range(field.width))
+
+    def regions(self, start: str) -> dict[str, int]:
+        """The regions whose name begins with ``start``, with the number of bits they have."""
+        found: dict[str, int] = {}
+        for region, offset in self._variables:
+            if region.startswith(start):
+                found[region] = max(found.get(region, 0), offset + 1)
+        return found
 
     def opaque(self, number: int) -> BDDFunction:
         """The opaque variable ``number``."""

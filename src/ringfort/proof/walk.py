@@ -1,0 +1,402 @@
+"""The way of packets through the chains of one table at one hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from oxidd.bdd import BDDFunction
+
+from ringfort.proof.changes import Changes, State, merge
+from ringfort.proof.evaluate import Evaluator, Truth
+from ringfort.proof.fields import CT_STATE, CtState
+from ringfort.proof.hooks import Hook, overrides
+from ringfort.proof.opaque import OpaqueTable, group_by_behaviour
+from ringfort.proof.reader import RulesetError
+from ringfort.proof.rewrite import Rewriter, translated_mark
+from ringfort.proof.ruleset import (
+    AnyBit,
+    Assign,
+    Base,
+    Chain,
+    Doubt,
+    Doubtful,
+    Element,
+    Expression,
+    Lookup,
+    Match,
+    Note,
+    Outcome,
+    Place,
+    Read,
+    Rule,
+    Statement,
+    Table,
+    Translate,
+    Untrack,
+    Verdict,
+    VerdictMap,
+)
+from ringfort.proof.variables import Space
+
+JUMP_DEPTH = 16
+"""NFT_JUMP_STACK_SIZE: deeper rulesets cannot be loaded."""
+
+_Judge = Callable[[State], tuple[Truth, Truth]]
+"""Where a statement's expression can be read, and where its match then holds."""
+
+
+class Recorder:
+    """Collects what rules met. Subclasses may listen to each step (see `ringfort.proof.trace`)."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.doubts: dict[tuple[Place, str, Doubt, str], BDDFunction] = {}
+        self.uses: dict[Place, tuple[BDDFunction, BDDFunction]] = {}
+
+    def doubt(self, place: Place, text: str, doubts: Iterable[tuple[Doubt, str]], live: BDDFunction) -> None:
+        """Packets were followed both ways."""
+        for doubt, reason in doubts:
+            key = (place, text, doubt, reason)
+            self.doubts[key] = self.doubts.get(key, self.space.false) | live
+
+    def use(self, place: Place, reached: BDDFunction, matched: BDDFunction) -> None:
+        """Packets reached a rule, and some matched."""
+        if place in self.uses:
+            before = self.uses[place]
+            reached, matched = before[0] | reached, before[1] | matched
+        self.uses[place] = (reached, matched)
+
+    def step(self, rule: Rule, verdict: str, live: BDDFunction) -> None:
+        """Packets matched all of a rule; ``verdict`` is what it did with them, "" for nothing."""
+
+    def policy(self, chain: Chain, outcome: Outcome, live: BDDFunction) -> None:
+        """No rule of a base chain decided about these packets."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A rule being executed: what still matches, and what left it for where."""
+
+    active: list[State]
+    through: list[State] = field(default_factory=list)  # to the next rule
+    returned: list[State] = field(default_factory=list)  # to the calling chain
+    verdict: str = ""
+
+
+class Walk:
+    """Executes base chains of one table at one hook.
+
+    Args:
+        table: the table.
+        hook: where.
+        evaluator: for the table's sets, in the space of the packets.
+        recorder: gets what rules met.
+        opaque: the opaque variables, or None to expand every lookup.
+    """
+
+    def __init__(
+        self, table: Table, hook: Hook, evaluator: Evaluator, recorder: Recorder, opaque: OpaqueTable | None
+    ) -> None:
+        self.table = table
+        self.hook = hook
+        self.evaluator = evaluator
+        self.recorder = recorder
+        self.opaque = opaque
+        self.rewriter = Rewriter(evaluator)
+        self.space = evaluator.space
+        self._accepted: list[State] = []
+        self._dropped = self.space.false
+
+    # -- chains ------------------------------------------------------------------------------------------------
+
+    def base_chain(self, chain: Chain, states: list[State]) -> tuple[list[State], BDDFunction]:
+        """Send packets through a base chain.
+
+        Returns:
+            The accepted packets, and those that may be dropped.
+        """
+        assert chain.base is not None
+        self._accepted, self._dropped = [], self.space.false
+        bypass: list[State] = []
+        if chain.base.kind == "nat":
+            states, bypass = self._first_packets(chain.base, states)
+        extra = overrides(self.space, self.hook, chain.base)
+        states = [State(s.live, Changes({**extra, **s.changes.bits}, s.changes.unknown)) for s in states]
+        left = self._chain(chain, merge(self.space, states), 0)
+        self._policy(chain, chain.base, left)
+        return [*bypass, *(_restore(state, extra) for state in self._accepted)], self._dropped
+
+    def _policy(self, chain: Chain, base: Base, left: list[State]) -> None:
+        live = self.space.union(state.live for state in left)
+        if not live.satisfiable():
+            return
+        self.recorder.use(Place(chain.family, chain.table, chain.name, 0), live, live)
+        self.recorder.policy(chain, base.policy, live)
+        if base.policy is Outcome.ACCEPT:
+            self._accepted += left
+        else:
+            self._dropped = self._dropped | live
+
+    def _first_packets(self, base: Base, states: list[State]) -> tuple[list[State], list[State]]:
+        # nf_nat_inet_fn: nat chains see the first packet of a tracked connection, until one of them translated it.
+        mark = translated_mark(source=base.hook not in ("prerouting", "output"))
+        inside: list[State] = []
+        outside: list[State] = []
+        for state in states:
+            vector = state.changes.vector(self.space, CT_STATE)
+            assert vector is not None
+            new = self.space.between(vector, CtState.NEW, CtState.NEW)
+            done = state.changes.bits.get(mark, self.space.false)
+            here = new & ~done
+            inside.append(State(state.live & here, state.changes))
+            outside.append(State(state.live & ~here, state.changes))
+        return inside, outside
+
+    def _chain(self, chain: Chain, states: list[State], depth: int) -> list[State]:
+        """The states that leave a chain at its end or by ``return``."""
+        if depth > JUMP_DEPTH:
+            raise RulesetError(f"chains lead more than {JUMP_DEPTH} deep, or in a circle, at {chain.name!r}")
+        returned: list[State] = []
+        for rule in chain.rules:
+            states = merge(self.space, states)
+            if not states:
+                break
+            states, left = self._rule(rule, states, depth)
+            returned += left
+        return merge(self.space, [*returned, *states])
+
+    def _rule(self, rule: Rule, states: list[State], depth: int) -> tuple[list[State], list[State]]:
+        reached = self.space.union(state.live for state in states)
+        running = _Running(states)
+        matched = reached
+        for statement in rule.statements:
+            if not isinstance(statement, Note):
+                if not isinstance(statement, Verdict | VerdictMap):
+                    self._statement(rule, statement, running)
+                    matched = self.space.union(state.live for state in running.active)
+                else:
+                    self._decide(rule, statement, running, depth)
+                if not running.active:
+                    break
+        self.recorder.use(rule.place, reached, matched)
+        if matched.satisfiable() and not running.verdict:
+            self.recorder.step(rule, running.verdict, matched)
+        return [*running.through, *running.active], running.returned
+
+    # -- statements --------------------------------------------------------------------------------------------
+
+    def _statement(self, rule: Rule, statement: Statement, running: _Running) -> None:
+        match statement:
+            case Match():
+                self._keep(rule, statement.text, running, lambda s: self._match(statement, s.changes))
+            case AnyBit():
+                self._keep(rule, statement.text, running, lambda s: self.evaluator.any_bit(statement, s.changes))
+            case Assign() | Translate():
+                self._rewrite(rule, statement, running)
+            case Untrack():
+                untracked = self.space.constant(CtState.UNTRACKED, CT_STATE.width)
+                running.active = [
+                    State(s.live, s.changes.assign(self.space, CT_STATE, untracked)) for s in running.active
+                ]
+            case Doubtful():
+                self._doubtful(rule, statement, running)
+
+    def _keep(self, rule: Rule, text: str, running: _Running, judge: _Judge) -> None:
+        """Keep what matches; send what does not, or cannot be read, to the next rule."""
+        active: list[State] = []
+        for state in running.active:
+            readable, truth = judge(state)
+            whole = self.evaluator.both((readable, truth))
+            self._note_doubts(rule, text, whole, state)
+            active.append(State(state.live & whole.may, state.changes))
+            running.through.append(State(state.live & ~whole.must, state.changes))
+        running.active = [state for state in active if state.live.satisfiable()]
+
+    def _note_doubts(self, rule: Rule, text: str, truth: Truth, state: State) -> None:
+        if truth.doubts:
+            torn = state.live & truth.may & ~truth.must
+            if torn.satisfiable():
+                self.recorder.doubt(rule.place, text, truth.doubts, torn)
+
+    def _match(self, statement: Match, changes: Changes) -> tuple[Truth, Truth]:
+        if isinstance(statement.elements, str) and self._can_be_opaque(statement.elements, statement.key, changes):
+            named = self.evaluator.sets[statement.elements]
+            values = [self.evaluator.value(part, changes) for part in statement.key]
+            readable = self.evaluator.both(value.readable for value in values)
+            function = self._opaque(statement.elements, statement.key, None, named.elements, None)
+            truth = Truth(function, function)
+            return readable, truth.negated() if statement.negated else truth
+        return self.evaluator.match(statement, changes)
+
+    def _can_be_opaque(self, name: str, key: tuple[Expression, ...], changes: Changes) -> bool:
+        named = self.evaluator.sets.get(name)
+        if self.opaque is None or named is None or named.unread:
+            return False
+        if named.dynamic or any(element.transient for element in named.elements):
+            return False
+        return named.catch_all is None and not any(_changed(part, changes, self.space) for part in key)
+
+    def _opaque(
+        self,
+        name: str,
+        key: tuple[Expression, ...],
+        what: tuple[object, ...] | None,
+        elements: tuple[Element, ...],
+        verdict: Verdict | None,
+    ) -> BDDFunction:
+        assert self.opaque is not None
+        lookup = (self.table.family, self.table.name, name, key)
+        return self.space.opaque(self.opaque.number(lookup, what, elements, verdict))
+
+    # -- verdicts ----------------------------------------------------------------------------------------------
+
+    def _decide(self, rule: Rule, statement: Verdict | VerdictMap, running: _Running, depth: int) -> None:
+        if isinstance(statement, Verdict):
+            deciding: list[State] = []
+            for state in running.active:
+                holds = self.evaluator.conditions(statement.conditions, statement.universes, state.changes)
+                deciding.append(State(state.live & holds.may, state.changes))
+                running.through.append(State(state.live & ~holds.must, state.changes))
+            running.active = []
+            self._apply(rule, statement, deciding, running, depth)
+            return
+        states, running.active = running.active, []
+        for state in states:
+            self._verdict_map(rule, statement, state, running, depth)
+
+    def _verdict_map(self, rule: Rule, statement: VerdictMap, state: State, running: _Running, depth: int) -> None:
+        values = [self.evaluator.value(part, state.changes) for part in statement.key]
+        readable = self.evaluator.both(value.readable for value in values)
+        self._note_doubts(rule, statement.text, readable, state)
+        found_may = found_must = self.space.false
+        for verdict, truth in self._choices(statement, state):
+            whole = self.evaluator.both((readable, truth))
+            self._note_doubts(rule, statement.text, whole, state)
+            found_may, found_must = found_may | truth.may, found_must | truth.must
+            if verdict is not None:
+                self._apply(rule, verdict, [State(state.live & whole.may, state.changes)], running, depth)
+            else:
+                self._open_fate(State(state.live & whole.may, state.changes), running)
+        rest = self._rest(statement)
+        left = state.live & readable.may & ~found_must
+        if rest is not None:
+            self._apply(rule, rest, [State(left, state.changes)], running, depth)
+            running.through.append(State(state.live & ~readable.must, state.changes))
+        else:
+            missed = ~(readable.must & found_must)
+            running.through.append(State(state.live & missed, state.changes))
+
+    def _rest(self, statement: VerdictMap) -> Verdict | None:
+        rest = statement.catch_all
+        if isinstance(statement.elements, str):
+            named = self.evaluator.sets.get(statement.elements)
+            rest = named.catch_all if named else None
+        return rest.data if rest is not None and isinstance(rest.data, Verdict) else None
+
+    def _choices(self, statement: VerdictMap, state: State) -> list[tuple[Verdict | None, Truth]]:
+        """Each verdict of the map with the packets it is for; None for a verdict that is not known."""
+        elements = statement.elements
+        if isinstance(elements, str):
+            named = self.evaluator.sets.get(elements)
+            if named is None or named.unread or (named.dynamic and not self.evaluator.quiet):
+                doubt = Doubt.STATE if named is not None and named.dynamic else Doubt.UNKNOWN
+                return [(None, Truth(self.space.true, self.space.false, ((doubt, f"map {elements} is not known"),)))]
+            if self._can_be_opaque(elements, statement.key, state.changes):
+                return self._opaque_choices(elements, statement.key)
+            elements = named.elements
+        values = [self.evaluator.value(part, state.changes) for part in statement.key]
+        return [
+            (verdict, self._lasting(self.evaluator.among(group, values), group))
+            for verdict, group in self.evaluator.by_verdict(elements)
+        ]
+
+    def _lasting(self, truth: Truth, group: tuple[Element, ...]) -> Truth:
+        if self.evaluator.quiet or not any(element.transient for element in group):
+            return truth
+        return Truth(truth.may, self.space.false, (*truth.doubts, (Doubt.STATE, "elements of the map expire")))
+
+    def _opaque_choices(self, name: str, key: tuple[Expression, ...]) -> list[tuple[Verdict | None, Truth]]:
+        choices: list[tuple[Verdict | None, Truth]] = []
+        before = self.space.false
+        for what, elements in group_by_behaviour(self.table, name).items():
+            verdict = elements[0].data
+            assert isinstance(verdict, Verdict)
+            function = self._opaque(name, key, what, tuple(elements), verdict)
+            here = before.imp_strict(function)
+            before = before | function
+            choices.append((verdict, Truth(here, here)))
+        return choices
+
+    def _apply(self, rule: Rule, verdict: Verdict, states: list[State], running: _Running, depth: int) -> None:
+        states = [state for state in states if state.live.satisfiable()]
+        if not states:
+            return
+        live = self.space.union(state.live for state in states)
+        running.verdict = str(verdict)
+        self.recorder.step(rule, str(verdict), live)
+        match verdict.outcome:
+            case Outcome.ACCEPT:
+                self._accepted += states
+            case Outcome.DROP:
+                self._dropped = self._dropped | live
+            case Outcome.RETURN:
+                running.returned += states
+            case Outcome.CONTINUE:
+                running.through += states
+            case Outcome.JUMP:
+                running.through += self._chain(self.table.chains[verdict.target], states, depth + 1)
+            case Outcome.GOTO:
+                running.returned += self._chain(self.table.chains[verdict.target], states, depth + 1)
+
+    def _open_fate(self, state: State, running: _Running) -> None:
+        self._accepted.append(state)
+        self._dropped = self._dropped | state.live
+        running.through.append(state)
+
+    # -- doubt and change --------------------------------------------------------------------------------------
+
+    def _doubtful(self, rule: Rule, statement: Doubtful, running: _Running) -> None:
+        if self.evaluator.quiet and statement.quiet is not None:
+            if not statement.quiet:
+                running.through += running.active
+                running.active = []
+            return
+        for state in running.active:
+            self.recorder.doubt(rule.place, statement.text, ((statement.doubt, statement.reason),), state.live)
+            running.through.append(state)
+            if statement.terminal:
+                self._accepted.append(state)
+                self._dropped = self._dropped | state.live
+
+    def _rewrite(self, rule: Rule, statement: Assign | Translate, running: _Running) -> None:
+        states, running.active = running.active, []
+        for state in states:
+            if isinstance(statement, Assign):
+                after, through = self.rewriter.assign(statement, state, str(rule.place))
+                running.active += after
+            else:
+                after, through = self.rewriter.translate(statement, state)
+                self._accepted += after
+                live = self.space.union(part.live for part in after)
+                if live.satisfiable():
+                    running.verdict = statement.text
+                    self.recorder.step(rule, statement.text, live)
+            running.through += through
+        running.active = merge(self.space, running.active)
+
+
+def _restore(state: State, extra: Iterable[tuple[str, int]]) -> State:
+    """Take back what held in one chain only; what ``notrack`` set stays."""
+    first = state.changes.bits.get((CT_STATE.region, 0))
+    untracked = first is not None and first.valid()
+    return State(state.live, state.changes.without(p for p in extra if not (untracked and p[0] == CT_STATE.region)))
+
+
+def _changed(expression: Expression, changes: Changes, space: Space) -> bool:
+    if isinstance(expression, Read):
+        return any(changes.touches(space, f) for f in (expression.field, *(c.field for c in expression.conditions)))
+    if isinstance(expression, Lookup):
+        return True
+    operand = getattr(expression, "operand", None)
+    return operand is not None and _changed(operand, changes, space)
