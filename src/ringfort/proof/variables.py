@@ -51,6 +51,7 @@ class Space:
         self.opaque_count = opaque
         self.manager = BDDManager(INNER_NODES, APPLY_CACHE, 1)
         self.fields: dict[str, Field] = dict(named(universe))
+        self.main_fields: tuple[Field, ...] = ORDER[universe]
         self._variables: dict[tuple[str, int], int] = {}
         self._owners: dict[int, tuple[str, int]] = {}
         self._constants: dict[tuple[str, int], bool] = {}

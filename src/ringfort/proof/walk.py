@@ -81,7 +81,11 @@ class _Running:
     active: list[State]
     through: list[State] = field(default_factory=list)  # to the next rule
     returned: list[State] = field(default_factory=list)  # to the calling chain
-    verdict: str = ""
+    decided: BDDFunction | None = None  # the packets a verdict was, or may have been, applied to
+
+    def decide(self, live: BDDFunction) -> None:
+        """A verdict of the rule applies to these packets."""
+        self.decided = live if self.decided is None else self.decided | live
 
 
 class Walk:
@@ -179,9 +183,11 @@ class Walk:
                     self._decide(rule, statement, running, depth)
                 if not running.active:
                     break
+        if running.decided is not None:
+            matched = running.decided
+        elif matched.satisfiable():
+            self.recorder.step(rule, "", matched)
         self.recorder.use(rule.place, reached, matched)
-        if matched.satisfiable() and not running.verdict:
-            self.recorder.step(rule, running.verdict, matched)
         return [*running.through, *running.active], running.returned
 
     # -- statements --------------------------------------------------------------------------------------------
@@ -262,6 +268,7 @@ class Walk:
             self._apply(rule, statement, deciding, running, depth)
             return
         states, running.active = running.active, []
+        running.decide(self.space.false)
         for state in states:
             self._verdict_map(rule, statement, state, running, depth)
 
@@ -333,7 +340,7 @@ class Walk:
         if not states:
             return
         live = self.space.union(state.live for state in states)
-        running.verdict = str(verdict)
+        running.decide(live)
         self.recorder.step(rule, str(verdict), live)
         match verdict.outcome:
             case Outcome.ACCEPT:
@@ -380,7 +387,7 @@ class Walk:
                 self._accepted += after
                 live = self.space.union(part.live for part in after)
                 if live.satisfiable():
-                    running.verdict = statement.text
+                    running.decide(live)
                     self.recorder.step(rule, statement.text, live)
             running.through += through
         running.active = merge(self.space, running.active)
