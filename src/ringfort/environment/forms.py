@@ -19,7 +19,7 @@ from ringfort.environment.nodes import (
     Place,
     Scalar,
     Sequence,
-    descend,
+    place_at,
     scalar_value,
     value,
 )
@@ -42,8 +42,7 @@ class Entry(Generic[F]):
 
     def at(self, *path: str | int) -> Place:
         """The place of a part of the entry; of the entry itself when there is no such part."""
-        node = descend(self.node, path)
-        return (self.key if node is self.node else node).place
+        return place_at(self.node, path) or self.key.place
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ class Declaration:
 
     def at(self, *path: str | int) -> Place:
         """The place of a part of the root."""
-        return descend(self.root, path).place
+        return place_at(self.root, path) or self.root.place
 
 
 SECTIONS = ("sites", "hosts", "groups", "services", "flows", "published")
@@ -150,15 +149,14 @@ def form(model: type[F], node: Node, key: Node, problems: Problems) -> F | None:
 
 def _explain(model: type[BaseModel], node: Node, key: Node, detail: ErrorDetails, problems: Problems) -> None:
     path = detail["loc"]
-    where = _place(node, (*path, "[key]") if detail["type"] == "extra_forbidden" else path)
-    here = key.place if where is None else where
     kind = detail["type"]
+    here = place_at(node, path, key=kind == "extra_forbidden" or path[-1:] == ("[key]",)) or node.place
     given = detail["input"]
     context: dict[str, Any] = detail.get("ctx") or {}
     if kind == "ringfort":
         problems.add(context["code"], here, context["message"], context["hint"])
     elif kind == "missing":
-        parent = _place(node, path[:-1]) or key.place
+        parent = place_at(node, path[:-1], key=True) or key.place
         problems.add("missing-key", parent, f"{shown(path[-1])} is missing", _description(model, path))
     elif kind == "extra_forbidden":
         known = list(_fields(model, path[:-1]))
@@ -196,23 +194,6 @@ def _wrong_form(kind: str, given: object) -> tuple[str, str]:
     if isinstance(given, dict):
         return f"a mapping stands where {wanted} is wanted", hint
     return f"{shown(given.text if isinstance(given, Ambiguous) else given)} stands where {wanted} is wanted", hint
-
-
-def _place(node: Node, path: tuple[int | str, ...]) -> Place | None:
-    """The place that an error's path leads to: a key's when it ends there, None for the node itself."""
-    here: Place | None = None
-    for position, step in enumerate(path):
-        if step == "[key]":
-            continue
-        if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
-            key, node = node.entries[step]
-            last = position == len(path) - 1 or path[position + 1] == "[key]"
-            shows_key = last and (not isinstance(node, Scalar) or path[-1] == "[key]")
-            here = key.place if shows_key else node.place
-        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
-            node = node.items[step]
-            here = node.place
-    return here
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -8,6 +8,7 @@ than text is `Ambiguous`, and the form it is read into refuses it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ringfort.errors import Origin
@@ -158,11 +159,23 @@ def value(node: Node) -> object:
     return {key: value(item) for key, (_, item) in node.entries.items()}
 
 
-def descend(node: Node, path: tuple[str | int, ...]) -> Node:
-    """The node at the end of a path of keys and indices, as far as it exists; unknown steps are skipped."""
+def place_at(node: Node, path: Iterable[str | int], key: bool = False) -> Place | None:
+    """The place at the end of a path of keys and indices; steps that lead nowhere are skipped.
+
+    Args:
+        node: where the path begins.
+        path: keys and indices.
+        key: the place of the last key instead of its value; a mapping always shows its key, which names it.
+
+    Returns:
+        None when no step leads anywhere.
+    """
+    here: Place | None = None
     for step in path:
         if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
-            node = node.entries[step][1]
+            name, node = node.entries[step]
+            here = name.place if key or isinstance(node, Mapping) else node.place
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
-    return node
+            here = node.place
+    return here

@@ -151,7 +151,7 @@ def _provider(draft: Draft, entry: Entry[PublishedForm]) -> str | None:
 
 def _published_host(draft: Draft, entry: Entry[PublishedForm], service: Service) -> str | None:
     name = entry.form.host
-    if name is None:
+    if not name:
         if len(service.hosts) == 1:
             return service.hosts[0]
         message = f"'{service.name}' is served by {len(service.hosts)} hosts, so 'host' is needed"
@@ -176,7 +176,7 @@ def _published_ports(draft: Draft, entry: Entry[PublishedForm], service: Service
     form = entry.form
     if service.protocol is Protocol.ICMP:
         for key, port in (("port", form.port), ("target-port", form.target_port)):
-            if port is not None:
+            if port:
                 draft.problems.add("ports-of-icmp", entry.at(key), "icmp has no ports", f"remove '{key}'")
         return 0, 0
     only = (

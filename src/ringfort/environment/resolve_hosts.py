@@ -37,10 +37,10 @@ def _usable(draft: Draft, entry: Entry[HostForm]) -> bool:
     """Refuse what cannot be said of several hosts at once, and services that do not exist."""
     form = entry.form
     before = len(draft.problems)
-    several = (form.count or 1) > 1 or len(form.segments or ()) > 1
+    several = (form.count or 1) > 1 or len(form.segments) > 1
     if form.mac and several:
         draft.problems.add("mac-of-several", entry.at("mac"), "one MAC address for several hosts", "leave it out")
-    if form.addresses and len(form.segments or ()) > 1:
+    if form.addresses and len(form.segments) > 1:
         draft.problems.add(
             "address-of-several",
             entry.at("addresses"),
@@ -62,8 +62,8 @@ def _usable(draft: Draft, entry: Entry[HostForm]) -> bool:
 def _segments(draft: Draft, entry: Entry[HostForm]) -> list[Segment]:
     form = entry.form
     written: list[tuple[str, tuple[str | int, ...]]] = []
-    if form.segments is not None:
-        if form.site is not None or form.segment is not None:
+    if form.segments:
+        if form.site or form.segment:
             draft.problems.add(
                 "segment-twice",
                 entry.at("segments"),
@@ -72,10 +72,10 @@ def _segments(draft: Draft, entry: Entry[HostForm]) -> list[Segment]:
             )
             return []
         written = [(key, ("segments", index)) for index, key in enumerate(form.segments)]
-    elif form.site is not None and form.segment is not None:
+    elif form.site and form.segment:
         written = [(f"{form.site}/{form.segment}", ("segment",))]
     else:
-        missing = "site" if form.site is None else "segment"
+        missing = "segment" if form.site else "site"
         draft.problems.add(
             "missing-key", entry.at(), f"'{missing}' is missing", "a host needs 'site' and 'segment', or 'segments'"
         )
@@ -117,16 +117,16 @@ class _Expansion:
     def expand(self, segments: list[Segment]) -> None:
         form = self.entry.form
         origin = self.entry.at().origin
-        services, labels, customer = tuple(form.services), dict(form.labels), form.customer or ""
+        services, labels, customer = tuple(form.services), dict(form.labels), form.customer
         draft = self.draft
         environment, trust_domain = draft.declaration.header.environment, draft.trust_domain
         for name, segment, number in self._names(segments):
             if not self._free(name):
                 continue
             addresses = self._addresses(name, segment, number)
-            if addresses is None:
-                draft.break_("hosts", name)
-                continue
+            if addresses is None:  # the next ones would fail for the same reason
+                draft.break_("hosts", self.entry.name)
+                return
             draft.hosts[name] = Host(
                 name,
                 segment.site,
@@ -146,7 +146,7 @@ class _Expansion:
     def _names(self, segments: list[Segment]) -> Iterator[tuple[str, Segment, int]]:
         for segment in segments:
             base = self.entry.name
-            if self.entry.form.segments is not None:
+            if self.entry.form.segments:
                 base = f"{base}-{segment.site}-{segment.name}"
             longest = len(base) + (len(f"-{self.entry.form.count}") if self.entry.form.count else 0)
             if longest > limits.NAME:
@@ -156,7 +156,7 @@ class _Expansion:
                     f"its hosts would be called '{base}...', which has {longest} characters",
                     f"a name has at most {limits.NAME}; shorten the entry's name",
                 )
-            elif self.entry.form.count is None:
+            elif not self.entry.form.count:
                 yield base, segment, 0
             else:
                 yield from ((f"{base}-{number + 1}", segment, number) for number in range(self.entry.form.count))
@@ -175,7 +175,7 @@ class _Expansion:
 
     def _addresses(self, name: str, segment: Segment, number: int) -> tuple[Address, ...] | None:
         pools = self.pools[segment.key]
-        if self.entry.form.addresses is not None:
+        if self.entry.form.addresses:
             return self._written(name, segment, number, self.entry.form.addresses)
         taken = [pool.take(name) for pool in pools]
         found = tuple(address for address in taken if address is not None)
@@ -233,7 +233,7 @@ class _Expansion:
         free = pool.free()
         available = f"{free} is free" if free else f"{pool.network} is full"
         other = self.draft.host_entries.get(holder)
-        if other is not None and other.form.addresses is None:
+        if other is not None and not other.form.addresses:
             message = f"{address} of '{name}' is held by '{holder}', which comes earlier and took the next free address"
             return "address-taken", message, f"{available}; or move '{name}' above '{other.name}'"
         return "duplicate-address", f"{address} of '{name}' is also the address of '{holder}'", available

@@ -31,7 +31,7 @@ def resolve_services(draft: Draft) -> None:
             form.tls,
             identity,
             tuple(serving.get(entry.name, ())),
-            form.application or "",
+            form.application,
             entry.at().origin,
         )
     _refuse_identities(draft)
@@ -66,7 +66,7 @@ def _refuse_identities(draft: Draft) -> None:
     for service in draft.services.values():
         entry = draft.declaration.services[service.name]
         place = entry.at("identity")
-        if entry.form.identity is not None:
+        if entry.form.identity:
             if not service.identity.startswith(domain) and draft.declaration.header_valid:
                 hint = f"write {domain}{service.identity.partition('://')[2].partition('/')[2]}"
                 draft.problems.add(

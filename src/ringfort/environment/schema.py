@@ -23,11 +23,11 @@ from ringfort.environment.words import (
     whole,
 )
 
-SCHEMA_ID = "https://ringfort.dev/schema/environment.schema.json"
+SCHEMA_ID = "urn:ringfort:environment"
 
 
 class Form(BaseModel):
-    """A part of the file: keys with hyphens, no others than these."""
+    """A part of the file: keys with hyphens, no others than these. What is left out is empty or 0."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -86,11 +86,11 @@ class RouterForm(Form):
 
     name: Name
     """The router's name."""
-    machine: Name | None = None
+    machine: Name = ""
     """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
 
 
-RouterWord = Annotated[RouterForm, BeforeValidator(_router)]
+RouterWord = Annotated[RouterForm, BeforeValidator(_router, json_schema_input_type=Name | RouterForm)]
 
 
 class SegmentForm(Form):
@@ -102,7 +102,7 @@ class SegmentForm(Form):
     """Private networks inside the site's blocks, at most one of each family. The gateway holds the first address."""
     cluster: Name = "main"
     """Segments of one cluster of a site; what crosses its boundary needs TLS."""
-    machine: Name | None = None
+    machine: Name = ""
     """The machine its switch runs on; a machine of its own by default."""
 
 
@@ -122,25 +122,25 @@ class SiteForm(Form):
 class HostForm(Form):
     """A host, or with ``count`` or ``segments`` several that are alike."""
 
-    site: Name | None = None
+    site: Name = ""
     """The site of the host's segment."""
-    segment: Name | None = None
+    segment: Name = ""
     """The name of the host's segment in its site."""
-    segments: list[Key] | None = Field(default=None, min_length=1)
+    segments: list[Key] = Field(default=[], min_length=1)
     """Instead of site and segment: several segments SITE/NAME; hosts are called NAME-SITE-SEGMENT."""
-    count: Annotated[int, PlainValidator(whole(1, 100_000)), number_schema(1, 100_000)] | None = None
+    count: Annotated[int, PlainValidator(whole(1, 100_000)), number_schema(1, 100_000)] = 0
     """How many (in each segment); they are called NAME-1, NAME-2 ..."""
-    addresses: list[AddressWord] | None = Field(default=None, min_length=1, max_length=2)
+    addresses: list[AddressWord] = Field(default=[], min_length=1, max_length=2)
     """At most one of each family; with count, those of the first host. Without, the next free ones are taken."""
-    mac: Mac | None = None
+    mac: Mac = ""
     """Derived from the name by default."""
     services: list[Name] = Field(default=[])
     """What it serves."""
-    customer: Name | None = None
+    customer: Name = ""
     """The customer whose host it is."""
     labels: dict[Name, Label] = Field(default={})
     """Words by which groups select hosts."""
-    machine: Name | None = None
+    machine: Name = ""
     """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
 
 
@@ -162,9 +162,9 @@ class ServiceForm(Form):
     """Ports on the host; none for icmp."""
     tls: Tls = Tls.NONE
     """none, server (the server proves itself) or mutual (the caller proves itself too)."""
-    identity: Identity | None = None
+    identity: Identity = ""
     """spiffe://TRUST-DOMAIN/service/NAME by default."""
-    application: Name | None = None
+    application: Name = ""
     """The application it belongs to; a back end answers front ends of its own application only."""
 
 
@@ -175,7 +175,7 @@ class FlowForm(Form):
     """Who may call: internet, a service, segment:SITE/NAME, host:NAME, group:NAME or customer:NAME."""
     to: Name
     """The service that is called."""
-    name: Name | None = None
+    name: Name = ""
     """FROM-to-TO by default."""
     reason: Words = ""
     """Why, for people."""
@@ -190,11 +190,11 @@ class PublishedForm(Form):
     """The provider SITE/NAME whose address it is."""
     address: AddressWord
     """An address in the provider's networks, not one of the first two."""
-    port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] | None = None
+    port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] = 0
     """The port on the internet; the service's by default; none for icmp."""
-    host: Name | None = None
+    host: Name = ""
     """The host that serves it; may be left out when there is only one."""
-    target_port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] | None = None
+    target_port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] = 0
     """The port on the host; by default the same if the service has it, or else its only one."""
 
 
@@ -227,11 +227,25 @@ class EnvironmentForm(Form):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of an environment file, for editors."""
-    schema = EnvironmentForm.model_json_schema(by_alias=True)
+    schema = _for_editors(EnvironmentForm.model_json_schema(by_alias=True))
+    assert isinstance(schema, dict)
     # a file that is included holds only some sections, so editors must not ask it for the others
     schema.pop("required", None)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": SCHEMA_ID,
-        **schema,
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def _for_editors(schema: object) -> object:
+    """The schema without what only pydantic needs: titles, and defaults that stand for nothing written."""
+    if isinstance(schema, list):
+        return [_for_editors(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {}
+    for key, item in schema.items():
+        if (key == "title" and isinstance(item, str)) or (key == "default" and item in ("", 0, [], {}, None)):
+            continue
+        result[key] = _for_editors(item)
+    if "patternProperties" in result:  # a mapping by name: other names are refused
+        result.pop("propertyNames", None)
+        result["additionalProperties"] = False
+    return result

@@ -65,7 +65,7 @@ def _check_macs(draft: Draft) -> None:
     for host in draft.hosts.values():
         holder = holders.setdefault(host.mac, host.name)
         if holder != host.name:
-            written = draft.host_entries[host.name].form.mac is not None
+            written = draft.host_entries[host.name].form.mac
             message = f"{host.mac} of '{host.name}' is also the MAC address of {holder}"
             hint = "every host needs one of its own; without 'mac' it is derived from the name"
             place = draft.host_place(host.name, "mac") if written else draft.host_place(host.name)
