@@ -7,8 +7,8 @@ whatever else the machine does meets all of them. Ratios are taken within a roun
 smallest and the largest, and the median itself: time for each exchange or datagram, or bits a second.
 
 The first three loads are what two programs with ordinary sockets notice when they talk through the router: processor
-time of the whole way, or throughput. "router alone" is the processor time of the router's own kernel thread for each datagram that leaves it: the strictest view, without the
-sender's and the receiver's work.
+time of the whole way, or throughput. "router alone" is the processor time of the router's own kernel thread for each
+datagram that leaves it: the strictest view, without the sender's and the receiver's work.
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+"""How long a person waits: `up`, `verify --live`, `drill` and `down` of the example, as commands from start to exit.
+
+    .venv/bin/python -m benchmarks.end_to_end
+
+Exits with 1 when a command takes longer than promised or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = "examples/shop/environment.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command and the seconds promised for it; 0 when nothing is."""
+
+    name: str
+    words: tuple[str, ...]
+    promised_seconds: float
+
+
+STEPS = (
+    Step("check", ("check",), 0),
+    Step("verify", ("verify",), 0),
+    Step("up, from nothing", ("up", "--no-drill"), 20),
+    Step("up, nothing to change", ("up", "--no-drill"), 20),
+    Step("verify --live", ("verify", "--live"), 3),
+    Step("drill", ("drill",), 120),
+    Step("down", ("down",), 0),
+)
+
+
+def seconds(words: tuple[str, ...], environment: str) -> float:
+    """How long a command takes; its output is kept for when it fails."""
+    verb, *options = words
+    command = [sys.executable, "-m", "ringfort", verb, environment, *options]
+    started = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    taken = time.monotonic() - started
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{done.stderr[-2000:]}")
+    return taken
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environment", default=EXAMPLE)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    taken: dict[str, list[float]] = {step.name: [] for step in STEPS}
+    subprocess.run(
+        [sys.executable, "-m", "ringfort", "down", options.environment], cwd=ROOT, capture_output=True, check=False
+    )
+    for _ in range(options.rounds):
+        for step in STEPS:
+            taken[step.name].append(seconds(step.words, options.environment))
+    if options.json:
+        print(json.dumps(taken))
+    else:
+        print("| Command | median | largest | promised |\n|---|---|---|---|")
+        for step in STEPS:
+            promise = f"{step.promised_seconds:.0f} s" if step.promised_seconds else ""
+            values = taken[step.name]
+            print(f"| {step.name} | {statistics.median(values):.1f} s | {max(values):.1f} s | {promise} |")
+    late = [
+        step.name
+        for step in STEPS
+        if step.promised_seconds and statistics.median(taken[step.name]) > step.promised_seconds
+    ]
+    if late:
+        sys.exit(f"slower than promised: {', '.join(late)}")
+
+
+if __name__ == "__main__":
+    main()
