@@ -1,0 +1,129 @@
+"""Which failures are drilled, and what each of them can affect. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ringfort.environment.model import Environment, Tls
+
+KINDS = (
+    "port-security",
+    "router-filter",
+    "router-taken-over",
+    "host-firewall",
+    "host-taken-over",
+    "identity",
+    "identity-stolen",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One mechanism taken away.
+
+    Attributes:
+        kind: ``port-security``, ``router-filter`` and so on.
+        subject: what it is of: a segment's key, a router's, host's or service's name; for stolen keys their holder.
+    """
+
+    kind: str
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.subject}" if self.subject else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where probes go under a failure; everything else it can't affect.
+
+    Attributes:
+        senders: hosts to attack from; ``targets`` of theirs are the hosts to attack.
+        internet: whether strangers attack the targets too.
+        router: the router to attack from; empty for none.
+        routers_too: whether the routers' own addresses are attacked.
+    """
+
+    senders: tuple[str, ...]
+    targets: tuple[str, ...]
+    internet: bool
+    router: str = ""
+    routers_too: bool = False
+
+
+def mutual_services(environment: Environment) -> tuple[str, ...]:
+    """The services that check their callers' identities."""
+    return tuple(s.name for s in environment.services.values() if s.tls is Tls.MUTUAL and s.hosts)
+
+
+def failures(environment: Environment) -> Iterator[Failure]:
+    """Every single failure of an environment, in the order of a packet's way."""
+    yield from (Failure("port-security", key) for key in environment.segments)
+    yield from (Failure("router-filter", name) for name in environment.routers)
+    yield from (Failure("router-taken-over", name) for name in environment.routers)
+    yield from (Failure("host-firewall", name) for name in environment.hosts)
+    yield from (Failure("host-taken-over", name) for name in environment.hosts)
+    yield from (Failure("identity", name) for name in mutual_services(environment))
+    yield from (Failure("identity-stolen", name) for name in environment.hosts)
+    if mutual_services(environment):
+        yield Failure("authority", "")
+
+
+def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ...]:
+    """What can be affected by a failure; everything when there is none.
+
+    - A host's firewall: what is sent to this host (what it sends is judged by others anyway: every attacker owns its
+      sender, and its own rules never counted).
+    - Port security of a segment: what its hosts send, and what is sent to them.
+    - A site's router: everything that crosses it, which is everything that its hosts send or receive.
+    - A host taken over: what it sends.
+    - A service's identity check: what is sent to its hosts. The authority: what is sent to any such service.
+    """
+    hosts = tuple(environment.hosts)
+    if failure is None:
+        return (Scope(hosts, hosts, internet=True, routers_too=True),)
+    match failure.kind:
+        case "host-firewall":
+            return (Scope(hosts, (failure.subject,), internet=True),)
+        case "port-security":
+            own = tuple(name for name in hosts if environment.hosts[name].segment == failure.subject)
+            others = tuple(name for name in hosts if name not in own)
+            return (Scope(own, hosts, internet=False), Scope(others, own, internet=True))
+        case "router-filter":
+            return _around(environment, environment.routers[failure.subject].site)
+        case "router-taken-over":
+            return (Scope((), hosts, internet=False, router=failure.subject),)
+        case "host-taken-over":
+            return (Scope((failure.subject,), hosts, internet=False),)
+        case "identity":
+            return (Scope(hosts, environment.services[failure.subject].hosts, internet=True),)
+        case "authority":
+            served = (host for name in mutual_services(environment) for host in environment.services[name].hosts)
+            return (Scope(hosts, tuple(dict.fromkeys(served)), internet=True),)
+        case _:
+            return ()
+
+
+def mechanisms(environment: Environment, failure: Failure) -> tuple[str, ...]:
+    """What `ringfort.lab.lab.Lab.disable` has to switch off for a failure."""
+    match failure.kind:
+        case "router-filter" | "router-taken-over":
+            return (f"router-filter:{failure.subject}",)
+        case "host-firewall" | "host-taken-over":
+            return (f"host-firewall:{failure.subject}",)
+        case "authority":
+            return tuple(f"identity:{name}" for name in mutual_services(environment))
+        case "identity-stolen":
+            return ()
+        case _:
+            return (str(failure),)
+
+
+def _around(environment: Environment, site: str) -> tuple[Scope, ...]:
+    own = tuple(name for name, host in environment.hosts.items() if host.site == site)
+    others = tuple(name for name in environment.hosts if name not in own)
+    return (
+        Scope(own, tuple(environment.hosts), internet=False),
+        Scope(others, own, internet=True, routers_too=True),
+    )

@@ -1,0 +1,256 @@
+"""Fire probes and account for each of them: refused by a mechanism, as its own counter says, or got through.
+
+A probe is one frame and nothing sends it again, so on its way exactly one device counts its refusal. What no counter
+saw and no receiver got was stopped by port isolation, which the kernel does not count, or is reported as unexplained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ringfort.drill import frames
+from ringfort.drill.attacks import Attack, Probe
+from ringfort.drill.counters import Counters
+from ringfort.drill.declaration import Place, PlaceKind
+from ringfort.drill.wire import Wire
+from ringfort.environment.model import Environment
+from ringfort.environment.topology import Device, DeviceKind
+from ringfort.lab import nft
+from ringfort.lab.lab import Lab
+from ringfort.network import reasons
+
+SETTLE_SECONDS = 0.08
+"""How long after the last sign of a probe the missing ones are waited for."""
+POLL_SECONDS = 0.0005
+SHARE_OF_ATTEMPTS = 0.8
+"""How much of what scan detection allows a source is used before it is made to forget."""
+
+_MECHANISM = {DeviceKind.SWITCH: "port-security", DeviceKind.ROUTER: "router-filter", DeviceKind.HOST: "host-firewall"}
+_REASONS = {
+    DeviceKind.ROUTER: frozenset(reason.name for reason in reasons.ROUTER_REASONS),
+    DeviceKind.SWITCH: frozenset(reason.name for reason in reasons.SWITCH_REASONS),
+    DeviceKind.HOST: frozenset(reason.name for reason in reasons.HOST_REASONS),
+}
+_ANSWERS = {reasons.INVALID.name, reasons.UNDECLARED_OUT.name, reasons.FROM_ROUTER.name}
+"""Refusals that answers to probes cause (they go to the true owner of a borrowed address) and no opening probe can."""
+
+
+Tags = dict[tuple[bytes, int], tuple[int, Probe]]
+"""(claimed source, source port) -> tag and probe: how a probe is known again where it arrives."""
+
+
+def mechanism_of(device: Device) -> str:
+    """The mechanism that a device's rules are."""
+    return f"{_MECHANISM[device.kind]}:{device.name}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of some probes of one attack. ``reasons`` says in the rules' own words why they were refused."""
+
+    sent: int = 0
+    refused_by: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    delivered: list[tuple[Probe, Device]] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Add another outcome to this one."""
+        self.sent += other.sent
+        self.refused_by.update(other.refused_by)
+        self.reasons.update(other.reasons)
+        self.delivered += other.delivered
+
+    @property
+    def missing(self) -> int:
+        """Probes of which nothing was seen."""
+        return self.sent - len(self.delivered) - self.refused_by.total()
+
+
+class Range:
+    """The firing range: a lab, its raw sockets and its counters, for the routers that are active now."""
+
+    def __init__(self, lab: Lab, wire: Wire, counters: Counters) -> None:
+        self._lab, self._wire, self._counters = lab, wire, counters
+        self._environment: Environment = lab.environment
+        self._active = lab.active()
+        self._tag = 0
+        self._flush: dict[Device, str] = {}
+        self.isolated: dict[str, bool] = dict.fromkeys(self._environment.segments, True)
+        self._served = {
+            (name, frames.Kind(service.protocol), port)
+            for name, host in self._environment.hosts.items()
+            for service in (self._environment.services[served] for served in host.services)
+            for ports in service.ports
+            for port in range(ports.first, ports.last + 1)
+        }
+
+    def situation_changed(self) -> None:
+        """To be called whenever a mechanism or an active router has changed."""
+        self._active = self._lab.active()
+        self._wire.activate(self._active)
+        self._flush.clear()
+        self.forget_scanners()
+
+    def fire(self, probes: Sequence[Probe]) -> Outcome:
+        """Fire probes of one attack, in volleys small enough that scan detection does not answer for the flows."""
+        total = Outcome()
+        for volley in self._volleys(probes):
+            total.add(self._fire(volley))
+            self.forget_scanners()
+        return total
+
+    def send(self, probes: Sequence[Probe]) -> int:
+        """Send probes whatever scan detection makes of them; how many arrived.
+
+        Openings that arrived are taken back.
+        """
+        self._wire.forget()
+        tags = self._send(probes)
+        arrived: dict[int, tuple[Probe, Device]] = {}
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            arrived.update(self._arrived(tags))
+            time.sleep(POLL_SECONDS)
+        self._take_back(arrived)
+        return len(arrived)
+
+    def counted(self, site: str, reason: str) -> int:
+        """How often the active router of a site has refused for a reason since its rules were loaded."""
+        return self._counters.read(Device(DeviceKind.ROUTER, self._active[site])).get(reason, 0)
+
+    def _volleys(self, probes: Iterable[Probe]) -> Iterator[list[Probe]]:
+        most = max(1, int(self._environment.scan_detection.attempts * SHARE_OF_ATTEMPTS))
+        waiting = list(probes)
+        while waiting:
+            used: Counter[object] = Counter()
+            now, later = [], []
+            for probe in waiting:
+                if used[probe.source] < most and len(now) < frames.PORTS // 4:
+                    used[probe.source] += 1
+                    now.append(probe)
+                else:
+                    later.append(probe)
+            yield now
+            waiting = later
+
+    def _fire(self, volley: list[Probe]) -> Outcome:
+        devices = self._on_the_way(volley)
+        self._wire.forget()
+        before = self._refusals(devices, volley[0].attack)
+        tags = self._send(volley)
+        outcome = self._settle(volley, devices, before, tags)
+        self._blame_isolation(volley, outcome)
+        return outcome
+
+    def _send(self, volley: Iterable[Probe]) -> Tags:
+        tags: Tags = {}
+        for probe in volley:
+            self._tag += 1
+            tags[probe.source.packed, frames.tag_port(self._tag)] = (self._tag, probe)
+            self._wire.send(self._tag, probe)
+        return tags
+
+    def _arrived(self, tags: Tags) -> dict[int, tuple[Probe, Device]]:
+        """By tag, the probes that have arrived since the last look, and where."""
+        found = {}
+        for arrival in self._wire.arrivals():
+            sent = tags.get((arrival.source, arrival.port))
+            if sent is not None:
+                found[sent[0]] = (sent[1], arrival.receiver)
+        return found
+
+    def _settle(
+        self,
+        volley: list[Probe],
+        devices: list[Device],
+        before: Counter[tuple[Device, str]],
+        tags: Tags,
+    ) -> Outcome:
+        """Wait until every probe is accounted for, or nothing more happens."""
+        isolated = sum(self._is_isolated(probe) for probe in volley)
+        arrived: dict[int, tuple[Probe, Device]] = {}
+        accounted, deadline = -1, time.monotonic() + SETTLE_SECONDS
+        while True:
+            arrived.update(self._arrived(tags))
+            refused = self._refusals(devices, volley[0].attack) - before
+            now = len(arrived) + refused.total()
+            if now >= len(volley) - isolated or time.monotonic() > deadline:
+                break
+            if now > accounted:
+                accounted, deadline = now, time.monotonic() + SETTLE_SECONDS
+            time.sleep(POLL_SECONDS)
+        self._take_back(arrived)
+        return _outcome(len(volley), refused, list(arrived.values()))
+
+    def _take_back(self, arrived: dict[int, tuple[Probe, Device]]) -> None:
+        for tag, (probe, receiver) in arrived.items():
+            if probe.kind is frames.Kind.TCP and (receiver.name, probe.kind, probe.port) in self._served:
+                self._wire.take_back(tag, probe)
+
+    def _refusals(self, devices: list[Device], attack: Attack) -> Counter[tuple[Device, str]]:
+        found: Counter[tuple[Device, str]] = Counter()
+        ignored = frozenset() if attack is Attack.HOST_NOT_NEW else _ANSWERS
+        for device in devices:
+            known = _REASONS[device.kind]
+            for name, packets in self._counters.read(device).items():
+                if name in known and name not in ignored:
+                    found[device, name] = packets
+        return found
+
+    def _is_isolated(self, probe: Probe) -> bool:
+        """Whether a probe goes to a neighbour with the sender's true MAC address, so that isolation stops it first."""
+        if probe.attack is not Attack.HOST_NEIGHBOUR:
+            return False
+        return self.isolated[self._environment.hosts[probe.place.name].segment]
+
+    def _blame_isolation(self, volley: list[Probe], outcome: Outcome) -> None:
+        stopped = [probe for probe in volley if self._is_isolated(probe)]
+        missing = outcome.missing
+        for probe in stopped[: max(0, missing)]:
+            segment = self._environment.hosts[probe.place.name].segment
+            outcome.refused_by[f"port-security:{segment}"] += 1
+            outcome.reasons["isolated"] += 1
+
+    def _on_the_way(self, volley: list[Probe]) -> list[Device]:
+        """The devices that may refuse one of the probes."""
+        found: set[Device] = set()
+        for key in {(probe.place, probe.target) for probe in volley}:
+            found.update(self._way(*key))
+        return sorted(found)
+
+    def _way(self, place: Place, target: str) -> Iterator[Device]:
+        environment = self._environment
+        if place.kind is PlaceKind.HOST:
+            host = environment.hosts[place.name]
+            yield Device(DeviceKind.SWITCH, host.segment)
+            yield Device(DeviceKind.ROUTER, self._active[host.site])
+        elif place.kind is PlaceKind.INTERNET:
+            yield Device(DeviceKind.ROUTER, self._active[environment.providers[place.name].site])
+        if target.startswith("router:"):
+            yield Device(DeviceKind.ROUTER, self._active[target.partition(":")[2]])
+            return
+        receiver = environment.hosts[target]
+        if place.kind is not PlaceKind.ROUTER:
+            yield Device(DeviceKind.ROUTER, self._active[receiver.site])
+        yield Device(DeviceKind.SWITCH, receiver.segment)
+        yield Device(DeviceKind.HOST, target)
+
+    def forget_scanners(self) -> None:
+        """Make the active routers forget whom they refused."""
+        for router in self._active.values():
+            device = Device(DeviceKind.ROUTER, router)
+            if device not in self._flush:
+                self._flush[device] = nft.flush_commands(self._lab.namespace(device))
+            if self._flush[device]:
+                nft.run(self._lab.namespace(device), self._flush[device])
+
+
+def _outcome(sent: int, refused: Counter[tuple[Device, str]], delivered: list[tuple[Probe, Device]]) -> Outcome:
+    outcome = Outcome(sent, delivered=delivered)
+    for (device, reason), number in refused.items():
+        outcome.refused_by[mechanism_of(device)] += number
+        outcome.reasons[reason] += number
+    return outcome
