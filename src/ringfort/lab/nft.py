@@ -24,6 +24,9 @@ _REQUEST, _ACKNOWLEDGE = 1, 4  # NLM_F_REQUEST, NLM_F_ACK
 
 Json: TypeAlias = Any
 
+_LEARNT = {"ct count", "limit", "quota", "last", "expires"}
+"""What only an element that a packet made carries (libnftables-json(5), ELEM)."""
+
 
 @cache
 def _library() -> ctypes.CDLL:
@@ -82,13 +85,38 @@ def counters(namespace: str) -> dict[str, int]:
     return {counter["name"]: counter["packets"] for counter in found}
 
 
+def flush_commands(namespace: str) -> str:
+    """The commands that empty every set that packets fill (scanners, connection counts), for `run`.
+
+    nft 1.0.6 leaves the flag ``dynamic`` out of its JSON, so its words are read.
+    """
+    commands, table, name = [], "", ""
+    for line in run(namespace, "list sets").splitlines():
+        words = line.split()
+        if words[:1] == ["table"]:
+            table = " ".join(words[1:3])
+        elif words[:1] == ["set"]:
+            name = words[1]
+        elif words[:1] == ["flags"] and "dynamic" in line:
+            commands.append(f"flush set {table} {name}")
+    return "\n".join(commands)
+
+
 def flush_dynamic_sets(namespace: str) -> None:
     """Empty every set that packets fill: scanners, connection counts."""
-    document = _document(run(namespace, "list sets", as_json=True))
-    found = [entry["set"] for entry in document["nftables"] if "set" in entry]
-    dynamic = [entry for entry in found if "dynamic" in entry.get("flags", ())]
-    if dynamic:
-        run(namespace, "\n".join(f"flush set {entry['family']} {entry['table']} {entry['name']}" for entry in dynamic))
+    # The JSON of nft 1.0.6 leaves the flag ``dynamic`` out, so this reads the words.
+    family = table = name = ""
+    commands = []
+    for line in run(namespace, "list sets").splitlines():
+        match line.split():
+            case ["table", family, table, "{"]:
+                pass
+            case ["set", name, "{"]:
+                pass
+            case ["flags", flags] if "dynamic" in flags.split(","):
+                commands.append(f"flush set {family} {table} {name}")
+    if commands:
+        run(namespace, "\n".join(commands))
 
 
 def forget_connections(namespace: str) -> None:
@@ -126,11 +154,18 @@ def _settled(entry: dict[str, Any]) -> dict[str, Any]:
         body.pop("packets", None)
         body.pop("bytes", None)
     if kind in ("set", "map") and "elem" in body:
-        elements = [] if "dynamic" in body.get("flags", ()) or "timeout" in body else body["elem"]
-        body["elem"] = sorted(json.dumps(_without_counts(element), sort_keys=True) for element in elements)
+        elements = [_without_counts(element) for element in body.pop("elem") if not _is_learnt(element)]
+        if elements:
+            body["elem"] = sorted(json.dumps(element, sort_keys=True) for element in elements)
     if kind == "rule":
         body["expr"] = _without_counts(body["expr"])
     return {kind: body}
+
+
+def _is_learnt(element: Json) -> bool:
+    """Whether packets have put the element into its set: it counts connections, or it goes by itself."""
+    body = element.get("elem") if isinstance(element, dict) else None
+    return isinstance(body, dict) and bool(body.keys() & _LEARNT)
 
 
 def _without_counts(value: Json) -> Json:
