@@ -26,13 +26,15 @@ class SourceFile:
     rank: int
     _lines: list[str] = field(default_factory=list)
 
+    def line(self, line: int) -> str:
+        """The whole text of a line (from 1); empty past the end."""
+        if not self._lines:
+            self._lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text)  # YAML 1.1, 4.2
+        return self._lines[line - 1] if line <= len(self._lines) else ""
+
     def excerpt(self, line: int, column: int) -> str:
         """The text of a line (from 1) around a column (from 1), at most `EXCERPT_LIMIT` characters."""
-        if not self._lines:
-            self._lines = re.split(r"\r\n|[\n\r\x85\u2028\u2029]", self.text)
-        if line > len(self._lines):
-            return ""
-        text = self._lines[line - 1].rstrip()
+        text = self.line(line).rstrip()
         if len(text) <= EXCERPT_LIMIT:
             return text.strip()
         start = max(0, column - 1 - EXCERPT_LIMIT // 3)

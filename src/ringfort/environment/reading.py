@@ -273,12 +273,12 @@ def _add_syntax_problem(source: SourceFile, error: yaml.YAMLError, problems: Pro
         message = "a character that YAML does not allow (a control character)"
     else:
         line, column, message = 1, 1, str(error).splitlines()[0] if str(error) else "not YAML"
-    problems.add("not-yaml", Place(source, line, column), f"not YAML: {message}", _syntax_hint(source, line, message))
+    hint = _syntax_hint(source.line(line), column, message)
+    problems.add("not-yaml", Place(source, line, column), f"not YAML: {message}", hint)
 
 
-def _syntax_hint(source: SourceFile, line: int, message: str) -> str:
-    text = source.excerpt(line, 1)
-    if "'\\t'" in message or "tab" in message or text.startswith("\t"):
+def _syntax_hint(text: str, column: int, message: str) -> str:
+    if "\t" in text[max(0, column - 2) : column]:
         return "indent with spaces; YAML does not allow tabs there"
     if "control character" in message:
         return "the file holds binary data, or was damaged; look at it with a hex viewer"
