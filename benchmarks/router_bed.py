@@ -102,8 +102,10 @@ class Bed:
                 run("ip", "netns", "del", namespace)
 
     def _prepare_router(self) -> None:
-        settings = ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
-        run("ip", "netns", "exec", self.router, "sysctl", "-q", "-w", *settings)
+        with inside(self.router):
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+            for scope in ("all", "default"):
+                Path(f"/proc/sys/net/ipv4/conf/{scope}/rp_filter").write_text("0")
 
     def _connect(self, namespace: str, segment: str) -> None:
         leg, hosts = self.leg(segment), self.hosts(segment)
