@@ -8,8 +8,8 @@ from tests.environment.declare import edited, only_problem, problems_of
 
 LONG = "a" * 63
 
+# By sentence: the edits, and code, message and hint of what must be told.
 REFUSED: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
-    # sentence: (edits, code, part of the message, part of the hint)
     # networks
     "a site's block over another site's": (
         (("[10.2.0.0/16,", "[§10.1.128.0/17, 10.2.0.0/16,"),),

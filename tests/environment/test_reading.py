@@ -14,14 +14,26 @@ from ringfort.environment.problems import Problems
 from ringfort.environment.reading import Budget, read
 from tests.environment.declare import SOUND, edited, only_problem, problems_of, sound
 
+# By sentence: the text replaced, its replacement, and code, message and hint of what must be told.
 TRAPS: dict[str, tuple[str, str, str, str, str]] = {
-    # sentence: (old, new, code, message, hint)
     "no as a name": ("customer: acme}", "customer: §no}", "ambiguous-text", "'no'", '"no", in quotes'),
     "on as a name": ("customer: acme}", "customer: §on}", "ambiguous-text", "a truth value", '"on"'),
     "yes as a key": ("  admin: {site", "  §yes: {site: north}\n  admin: {site", "ambiguous-text", "'yes'", "quotes"),
     "y as a key": ("  admin: {site", "  §y: {site: north}\n  admin: {site", "ambiguous-text", "'y'", "quotes"),
-    "null as a key": ("  admin: {site", "  §null: {site: north}\n  admin: {site", "ambiguous-text", "nothing", "quotes"),
-    "a number as a key": ("  admin: {site", "  §12: {site: north}\n  admin: {site", "ambiguous-text", "a number", "quotes"),
+    "null as a key": (
+        "  admin: {site",
+        "  §null: {site: north}\n  admin: {site",
+        "ambiguous-text",
+        "nothing",
+        "quotes",
+    ),
+    "a number as a key": (
+        "  admin: {site",
+        "  §12: {site: north}\n  admin: {site",
+        "ambiguous-text",
+        "a number",
+        "quotes",
+    ),
     "1e3 as a name": ("customer: acme}", "customer: §1e3}", "ambiguous-text", "an exponent", '"1e3"'),
     "1e3 as a number": ("attempts: 30", "attempts: §1e3", "not-a-number", "'1e3' is not a whole number", "like 1000"),
     "octal as a number": ("attempts: 30", "attempts: §0o17", "not-a-number", "octal", "decimal digits only"),
@@ -35,7 +47,13 @@ TRAPS: dict[str, tuple[str, str, str, str, str]] = {
     "a very long number": ("attempts: 30", f"attempts: §{'9' * 5000}", "not-a-number", "'999", "decimal digits only"),
     "a number as text": ("customer: acme}", "customer: §12}", "ambiguous-text", "'12' is a number", '"12"'),
     "a date as text": ("customer: acme}", "customer: §2026-11-24}", "ambiguous-text", "a date", '"2026-11-24"'),
-    "nothing where a name is wanted": ("customer: acme}", "customer: §}", "empty-value", "a name is wanted", "remove the key"),
+    "nothing where a name is wanted": (
+        "customer: acme}",
+        "customer: §}",
+        "empty-value",
+        "a name is wanted",
+        "remove the key",
+    ),
     "null where a name is wanted": ("customer: acme}", "customer: §null}", "empty-value", "a name is wanted", "remove"),
     "a tilde where a name is wanted": ("customer: acme}", "customer: §~}", "empty-value", "a name is wanted", "remove"),
     "nothing in a list": ("ports: [5432]", "ports: [5432, §null]", "empty-value", "a port is wanted", "remove"),
@@ -43,28 +61,72 @@ TRAPS: dict[str, tuple[str, str, str, str, str]] = {
     "a float as a port": ("ports: [5432]", "ports: [§54.32]", "not-a-port", "a fraction", "digits only"),
     "a port in octal": ("ports: [5432]", "ports: [§0443]", "not-a-port", "leading zero", "digits only"),
     "a MAC address in base 60": (
-        "customer: acme}", "customer: acme, mac: §52:54:00:12:34:56}", "ambiguous-text", "base 60", '"52:54:00:12:34:56"'
+        "customer: acme}",
+        "customer: acme, mac: §52:54:00:12:34:56}",
+        "ambiguous-text",
+        "base 60",
+        '"52:54:00:12:34:56"',
     ),
     "an IPv4 address of two numbers": ("[10.255.0.0/24,", "[§10.255,", "ambiguous-text", "a fraction", '"10.255"'),
     "an IPv6 address that ends in a colon": (
-        '"fd00:1:0:4::10"', "fd00:1:0:4:§:", "not-yaml", "unexpected ':'", "put IPv6 addresses and networks in quotes"
+        '"fd00:1:0:4::10"',
+        "fd00:1:0:4:§:",
+        "not-yaml",
+        "unexpected ':'",
+        "put IPv6 addresses and networks in quotes",
     ),
     "an IPv6 address that ends in a colon, on a line of its own": (
         '{site: north, segment: data, addresses: [10.1.4.10, "fd00:1:0:4::10"], services: [database]}',
         "\n    site: north\n    segment: data\n    services: [database]\n    addresses:\n      - §fd00:1:0:4::",
-        "wrong-form", "a mapping stands where an address is wanted", "in quotes"
+        "wrong-form",
+        "a mapping stands where an address is wanted",
+        "in quotes",
     ),
     "a tag": ("customer: acme}", "customer: §!!str acme}", "tag-not-allowed", "'tag:yaml.org,2002:str'", "remove it"),
     "a tag of Python": (
-        "customer: acme}", "customer: §!!python/name:os.system acme}", "tag-not-allowed", "python", "remove it"
+        "customer: acme}",
+        "customer: §!!python/name:os.system acme}",
+        "tag-not-allowed",
+        "python",
+        "remove it",
     ),
     "a local tag on a mapping": ("groups:\n", "groups: §!x\n", "tag-not-allowed", "'!x'", "remove it"),
-    "a key twice": ("customer: acme}", "customer: acme, §customer: x}", "duplicate-key", "'customer' is written twice", "rename"),
-    "a host twice": ("  admin: {site", "  §app: {site: north, segment: admin}\n  admin: {site", "duplicate-key", "line 28", "rename"),
-    "a mapping as a key": ("  admin: {site", "  §{a: b}: c\n  admin: {site", "key-not-text", "a name is wanted", "quotes"),
-    "a list as a key": ("  admin: {site", "  ? §[a, b]\n  : c\n  admin: {site", "key-not-text", "a name is wanted", "quotes"),
-    "a merge of text": ("customer: acme}", "customer: acme, <<: §x}", "merge-of-no-mapping", "'<<' takes a mapping", "*NAME"),
-}  # fmt: skip
+    "a key twice": (
+        "customer: acme}",
+        "customer: acme, §customer: x}",
+        "duplicate-key",
+        "'customer' is written twice",
+        "rename",
+    ),
+    "a host twice": (
+        "  admin: {site",
+        "  §app: {site: north, segment: admin}\n  admin: {site",
+        "duplicate-key",
+        "line 28",
+        "rename",
+    ),
+    "a mapping as a key": (
+        "  admin: {site",
+        "  §{a: b}: c\n  admin: {site",
+        "key-not-text",
+        "a name is wanted",
+        "quotes",
+    ),
+    "a list as a key": (
+        "  admin: {site",
+        "  ? §[a, b]\n  : c\n  admin: {site",
+        "key-not-text",
+        "a name is wanted",
+        "quotes",
+    ),
+    "a merge of text": (
+        "customer: acme}",
+        "customer: acme, <<: §x}",
+        "merge-of-no-mapping",
+        "'<<' takes a mapping",
+        "*NAME",
+    ),
+}
 
 
 @pytest.mark.parametrize("trap", TRAPS)
@@ -78,8 +140,8 @@ def test_trap(trap: str) -> None:
     assert hint in problem.hint
 
 
+# By sentence: the file, and code, message and hint of what must be told.
 FATAL: dict[str, tuple[str, str, str, str]] = {
-    # sentence: (text, code, message, hint)
     "an empty file": ("§", "empty-file", "the file is empty", "ringfort init"),
     "a file of comments": ("§# nothing\n", "empty-file", "the file is empty", "ringfort init"),
     "a file of nothing": ("§---\n", "empty-file", "the file is empty", "ringfort init"),

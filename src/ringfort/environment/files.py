@@ -50,13 +50,18 @@ def too_large(limit_bytes: int) -> RefusedFileError:
     )
 
 
+def main_file(path: Path, name: str) -> Path:
+    """The main file of what a user named: ``path``, or the file ``name`` in it when it is a directory."""
+    return path / name if os.path.isdir(path) else path  # unlike Path.is_dir, never raises
+
+
 class DirectoryFiles:
     """Files below the directory of the main file; a link that leads out of it is refused."""
 
     def __init__(self, main: Path, total_bytes: int) -> None:
         self.main = main
         self._shown = main.parent
-        self._root = Path(os.path.realpath(main.parent))
+        self._root = Path("." if "\0" in str(main) else os.path.realpath(main.parent))
         self._total_bytes = total_bytes
 
     def shown(self, name: str) -> str:

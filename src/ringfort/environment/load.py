@@ -7,7 +7,7 @@ from pathlib import Path
 from ringfort.environment import limits
 from ringfort.environment.checks import check
 from ringfort.environment.draft import Draft
-from ringfort.environment.files import DirectoryFiles, Files, MemoryFiles
+from ringfort.environment.files import DirectoryFiles, Files, MemoryFiles, main_file
 from ringfort.environment.forms import Declaration, declaration
 from ringfort.environment.including import read_all
 from ringfort.environment.model import Backbone, ConnectionLimit, Environment, ScanDetection
@@ -28,9 +28,7 @@ def load(path: Path | str) -> Environment:
     Raises:
         DeclarationError: with every problem found, in the order of the files.
     """
-    main = Path(path)
-    if main.is_dir():
-        main = main / FILE_NAME
+    main = main_file(Path(path), FILE_NAME)
     return load_files(DirectoryFiles(main, limits.TOTAL_BYTES), main.name)
 
 
