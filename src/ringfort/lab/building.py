@@ -6,6 +6,7 @@ Order: namespaces, sysctls, rules, services, then links. Rules are in a namespac
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,10 +17,16 @@ from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.lab import authority, control, listeners, netlink, netns, nft, plan, state
 from ringfort.lab.changes import Changes
-from ringfort.lab.differences import Seen, differences
+from ringfort.lab.differences import Change, Seen, differences
 from ringfort.lab.plan import Namespace
 from ringfort.network.compile import compile_device, compile_environment
 from ringfort.network.identity import identity_checks
+
+ROUNDS = 4
+"""How often the wiring is looked at again after it was changed."""
+
+SETTLE_SECONDS = 5.0
+"""How long a link may take to carry packets once both its ends are up."""
 
 ACTIVE, RULES = "active.json", "rules.json"
 
@@ -59,6 +66,8 @@ def build(
     _wires(wanted, connections, changes, progress)
     if starting is not None:
         starting.wait()
+    if changes.wired and not dry_run:
+        settle(wanted, changes.wired_namespaces, connections)
     return changes
 
 
@@ -206,7 +215,54 @@ def _wires(
     changes.wired_namespaces |= {change.namespace for change in todo}
     if todo and not changes.is_dry_run:
         progress(f"wiring: {len(todo)} changes")
+        _converge(wanted, changes.wired_namespaces, connections, todo)
+
+
+def _converge(
+    wanted: Mapping[str, Namespace], names: Iterable[str], connections: netlink.Connections, todo: list[Change]
+) -> None:
+    """Do the changes, then look whether nothing is left to do: some changes take others with them.
+
+    Raises:
+        RingfortError: something doesn't stay as it was set.
+    """
+    chosen = {name: wanted[name] for name in names}
+    ends = {link.peer[0] for namespace in chosen.values() for link in namespace.links.values() if link.peer}
+    for _ in range(ROUNDS):
         netlink.apply(connections, todo)
+        todo = differences(chosen, {name: netlink.observe(connections, name) for name in {*chosen, *ends}})
+        if not todo:
+            settle(wanted, chosen, connections)
+            return
+    raise RingfortError("not-converging", f"it doesn't stay so: {todo[0]}", "does something else configure the lab?")
+
+
+def settle(wanted: Mapping[str, Namespace], names: Iterable[str], connections: netlink.Connections) -> None:
+    """Wait until every link of some namespaces, whose two ends are planned to be up, carries packets.
+
+    Raises:
+        RingfortError: one doesn't in time.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    waiting = list(names)
+    while True:
+        slow = {name: _slow_links(wanted, name, connections) for name in waiting}
+        waiting = [name for name, links in slow.items() if links]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            link = slow[waiting[0]][0]
+            raise RingfortError("link-down", f"{link} of {waiting[0]} stays down", "run `ringfort up` again")
+        time.sleep(0.01)
+
+
+def _slow_links(wanted: Mapping[str, Namespace], name: str, connections: netlink.Connections) -> list[str]:
+    links = wanted[name].links
+    return [link for link in netlink.unready(connections, wanted[name]) if _peer_is_up(wanted, links[link].peer)]
+
+
+def _peer_is_up(wanted: Mapping[str, Namespace], peer: tuple[str, str] | None) -> bool:
+    return peer is not None and wanted[peer[0]].links[peer[1]].up
 
 
 def namespaces_of_site(environment: Environment, site: str) -> list[str]:
@@ -220,11 +276,7 @@ def rewire(
     environment: Environment, active: Mapping[str, str], connections: netlink.Connections, names: Iterable[str]
 ) -> None:
     """Bring the wiring of some namespaces to the plan."""
-    wanted = plan.plan(environment, active)
-    chosen = {name: wanted[name] for name in names}
-    ends = {link.peer[0] for namespace in chosen.values() for link in namespace.links.values() if link.peer}
-    seen = {name: netlink.observe(connections, name) for name in {*chosen, *ends}}
-    netlink.apply(connections, differences(chosen, seen))
+    _converge(plan.plan(environment, active), names, connections, [])
 
 
 def isolate(

@@ -65,6 +65,7 @@ def call(
     tls: Tls = Tls.NONE,
     holder: str = "",
     source: str = "",
+    keys: Path | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Answer:
     """Call once from inside a place and say what came of it.
@@ -73,6 +74,7 @@ def call(
         place: a device, or ``visitor`` or ``attacker``.
         holder: whose key to show when ``tls`` is mutual; nobody's when empty.
         source: the address to call from; the kernel's choice when empty.
+        keys: where the holder's key and the trusted authority are; the lab's own directory when None.
         timeout_seconds: for each of connecting, the handshake and the answer.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -88,7 +90,7 @@ def call(
                 connection.bind((source, 0))
             connection.connect((address, port))
             if protocol is Protocol.TCP:
-                return _converse(connection, lab.keys, tls, holder)
+                return _converse(connection, keys or lab.keys, tls, holder)
             return _exchange(connection, protocol)
         except TimeoutError:
             return Answer(Outcome.SILENT)

@@ -19,8 +19,8 @@ class Step(IntEnum):
     REMOVE_LINK = 0
     ADD_LINK = 1
     SET_LINK = 2
-    REMOVE = 3
-    ADD_ADDRESS = 4
+    ADD_ADDRESS = 3  # before REMOVE: with an interface's last address go all its routes
+    REMOVE = 4
     SET_STATE = 5
     ADD = 6
 
@@ -182,10 +182,16 @@ def _words(item: Item) -> str:
         case State():
             return f"{item.interface} {'up' if item.up else 'down'}"
         case Route():
-            return f"route {item.destination} {f'via {item.via}' if item.via else 'to nowhere'}"
+            return f"route {item.destination} {_way(item)}"
         case Rule():
             return f"rule {item.priority} of IPv{item.version}"
         case Neighbour():
             return f"neighbour {item.address} at {item.mac}"
         case Forwarding():
             return f"station {item.mac} at {item.interface}"
+
+
+def _way(route: Route) -> str:
+    if not route.interface:
+        return "to nowhere"
+    return f"via {route.via}" if route.via else f"to {route.interface}"

@@ -26,11 +26,12 @@ _NUD_PERMANENT, _NUD_NOARP = 0x80, 0x40  # linux/neighbour.h
 _IFA_F_NODAD = 0x02  # linux/if_addr.h
 _IFF_UP = 1
 _LOCAL_TABLE, _PROTOCOL_KERNEL, _PROTOCOL_STATIC = 255, 2, 4  # linux/rtnetlink.h
-_UNICAST, _BLACKHOLE = 1, 6
+_BLACKHOLE, _SCOPE_NOWHERE = 6, 255
 _ONLINK = 4  # RTNH_F_ONLINK
 _CLONED = 0x200  # RTM_F_CLONED
 _ABSENT = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
 _LOOPBACK = 1
+_FORWARDING = 3  # BR_STATE_FORWARDING, linux/if_bridge.h
 _KERNEL_PRIORITIES = (0, 32766, 32767)  # local, main, default: ip-rule(8)
 
 # pyroute2 has no types: an open connection, and one message of an answer.
@@ -256,7 +257,7 @@ def _apply_entry(netlink: Netlink, indexes: _Indexes, change: Change) -> None:
             address, length = text.split("/")
             netlink.addr("add" if adds else "del", index=index, address=address, prefixlen=int(length), **_no_dad(text))
         case Route():
-            netlink.route("add" if adds else "del", **_route(change.item, index))
+            netlink.route("add" if adds else "del", **_route(change.item, index, adds=adds))
         case Rule():
             netlink.rule("add" if adds else "del", **_rule(change.item))
         case Neighbour(text, mac, _):
@@ -270,12 +271,15 @@ def _no_dad(address: str) -> dict[str, int]:
     return {"flags": _IFA_F_NODAD} if ":" in address else {}
 
 
-def _route(route: Route, index: int) -> dict[str, Any]:
+def _route(route: Route, index: int, *, adds: bool) -> dict[str, Any]:
     family = socket.AF_INET6 if ":" in route.destination else socket.AF_INET
-    fields: dict[str, Any] = {"dst": route.destination, "family": family, "proto": _PROTOCOL_STATIC}
-    fields["table"] = route.table
-    if not route.via:
+    fields: dict[str, Any] = {"dst": route.destination, "family": family, "table": route.table}
+    # Whoever made a route and with whatever scope, it is removed.
+    fields |= {"proto": _PROTOCOL_STATIC} if adds else {"proto": 0, "scope": _SCOPE_NOWHERE}
+    if not route.interface:
         return fields | {"type": "blackhole"}
+    if not route.via:
+        return fields | {"oif": index}
     return fields | {"gateway": route.via, "oif": index, "flags": _ONLINK}
 
 
@@ -296,6 +300,25 @@ def _opened(namespace: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def unready(connections: Connections, wanted: Namespace) -> list[str]:
+    """The interfaces of a namespace that are planned to be up and don't carry packets yet.
+
+    The kernel tells a bridge of a port's carrier a little after the fact (net/core/link_watch.c).
+    """
+    found = []
+    for message in connections.to(wanted.name).get_links():
+        name = str(message.get_attr("IFLA_IFNAME"))
+        link = wanted.links.get(name)
+        if link is None or not link.up or link.peer is None:
+            continue
+        info = message.get_attr("IFLA_LINKINFO")
+        data = info.get_attr("IFLA_INFO_SLAVE_DATA") if link.port is not None and info is not None else None
+        forwards = data is None or data.get_attr("IFLA_BRPORT_STATE") == _FORWARDING
+        if message.get_attr("IFLA_OPERSTATE") != "UP" or not forwards:
+            found.append(name)
+    return found
 
 
 def sysctl_differences(namespace: Namespace) -> list[tuple[str, str]]:

@@ -67,7 +67,8 @@ class Link:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """A route, of the main table unless told otherwise. ``via`` and ``interface`` are empty for a black hole."""
+    """A route, of the main table unless told otherwise. ``interface`` is empty for a black hole, ``via`` for a
+    destination on the link (never planned, but found)."""
 
     destination: str
     via: str = ""
@@ -192,6 +193,8 @@ _COMMON = (
     ("net/ipv4/conf/default/rp_filter", "0"),
     ("net/ipv4/conf/all/arp_ignore", "1"),
     ("net/ipv4/conf/all/arp_announce", "2"),
+    # An address that goes takes no other one of its network with it.
+    ("net/ipv4/conf/all/promote_secondaries", "1"),
 )
 _FORWARDING = (("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
 _NO_FORWARDING = (("net/ipv4/ip_forward", "0"), ("net/ipv6/conf/all/forwarding", "0"))

@@ -32,7 +32,9 @@ _HOLD = (
     " && exec sleep infinity >/dev/null 2>&1"
 )
 _RUN_THERE = 'cd "$0" && exec "$@"'
-_WHY_NOT = "allow it (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) or run as root"
+_WHY_NOT = (
+    "allow it (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns) or run as root"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,4 +190,3 @@ def _end(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
     except (ProcessLookupError, ChildProcessError):
         return  # gone already, or not a child of ours
-

@@ -1,0 +1,107 @@
+"""Keys of the lab: made once, kept while they say what they should, private, and worth nothing elsewhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from ringfort.environment.model import Environment
+from ringfort.lab import authority
+from ringfort.lab.authority import Holder, ensure, holders, key_file
+from tests.lab import worlds
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+DOMAIN = "lab.example"
+HOLDERS = (
+    Holder("@web", f"spiffe://{DOMAIN}/host/web", (ip_address("10.0.0.1"),)),
+    Holder("app@web", f"spiffe://{DOMAIN}/service/app", (ip_address("10.0.0.1"), ip_address("fd00::1"))),
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return worlds.environment(tmp_path_factory.mktemp("small"), worlds.SMALL, "keys")
+
+
+def certificate(directory: Path, holder: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(key_file(directory, holder).read_bytes())
+
+
+def test_a_host_holds_its_own_identity_and_those_of_its_services(small: Environment) -> None:
+    held = {holder.name: holder.identity for holder in holders(small)}
+    assert held["@web-1"] == "spiffe://lab.example/host/web-1"
+    assert held["web@web-1"] == "spiffe://lab.example/service/web"
+    assert "app@web-1" not in held
+
+
+def test_a_certificate_names_one_identity_and_its_addresses(tmp_path: Path) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    names = certificate(tmp_path, "app@web").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.UniformResourceIdentifier) == [f"spiffe://{DOMAIN}/service/app"]
+    assert names.get_values_for_type(x509.IPAddress) == [ip_address("10.0.0.1"), ip_address("fd00::1")]
+
+
+def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    ensure(keys, DOMAIN, HOLDERS, NOW)
+    assert keys.stat().st_mode & 0o077 == 0
+    names = ("@web.pem", "app@web.pem", "authority.pem", "authority.key", "manifest.json")
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in keys.iterdir()} == dict.fromkeys(names, "0o600")
+
+
+def test_a_second_time_nothing_is_made(tmp_path: Path) -> None:
+    assert len(ensure(tmp_path, DOMAIN, HOLDERS, NOW)) == 2
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert ensure(tmp_path, DOMAIN, HOLDERS, NOW + timedelta(days=1)) == ()
+    assert authority.missing(tmp_path, HOLDERS, NOW + timedelta(days=1)) == 0
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "made"),
+    [
+        pytest.param(Holder("@web", "spiffe://lab.example/host/other", HOLDERS[0].addresses), ("@web",), id="its name"),
+        pytest.param(Holder("@web", HOLDERS[0].identity, (ip_address("10.0.0.9"),)), ("@web",), id="its address"),
+        pytest.param(HOLDERS[0], (), id="nothing"),
+    ],
+)
+def test_what_changed_is_made_anew_and_nothing_else(tmp_path: Path, changed: Holder, made: tuple[str, ...]) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    wanted = (changed, HOLDERS[1])
+    assert authority.missing(tmp_path, wanted, NOW) == len(made)
+    assert ensure(tmp_path, DOMAIN, wanted, NOW) == made
+
+
+def test_a_certificate_near_its_end_is_made_anew(tmp_path: Path) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    later = NOW + authority.LIFETIME - authority.RENEW_BEFORE + timedelta(seconds=1)
+    assert len(ensure(tmp_path, DOMAIN, HOLDERS, later)) == 2
+    assert certificate(tmp_path, "@web").not_valid_after_utc == later + authority.LIFETIME
+
+
+def test_a_lost_key_is_made_anew(tmp_path: Path) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    key_file(tmp_path, "@web").unlink()
+    assert ensure(tmp_path, DOMAIN, HOLDERS, NOW) == ("@web",)
+
+
+@pytest.mark.parametrize("file", ["authority.pem", "authority.key", "manifest.json"])
+def test_with_a_broken_file_everything_is_made_anew(tmp_path: Path, file: str) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    (tmp_path / file).write_text("{broken")
+    assert len(ensure(tmp_path, DOMAIN, HOLDERS, NOW)) == 2
+
+
+def test_another_trust_domain_gets_another_authority(tmp_path: Path) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    assert len(ensure(tmp_path, "other.example", HOLDERS, NOW)) == 2
+
+
+def test_the_keys_of_a_removed_holder_go(tmp_path: Path) -> None:
+    ensure(tmp_path, DOMAIN, HOLDERS, NOW)
+    ensure(tmp_path, DOMAIN, HOLDERS[:1], NOW)
+    assert not key_file(tmp_path, "app@web").exists()
