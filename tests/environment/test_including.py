@@ -15,7 +15,9 @@ from tests.environment.declare import SOUND, problems_of
 
 def split(*sections: str) -> tuple[str, str]:
     """`SOUND` in two: what stays, and the sections that go to another file."""
-    stays, goes, current = [], [], ""
+    stays: list[str] = []
+    goes: list[str] = []
+    current = ""
     for line in SOUND.splitlines(keepends=True):
         if not line.startswith(" "):
             current = line.partition(":")[0]
