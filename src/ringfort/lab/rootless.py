@@ -136,6 +136,8 @@ def find(environment: str) -> Holder | None:
         holder = Holder(int(pid), started)
     except (OSError, ValueError):
         return None
+    except RingfortError:
+        return None  # somebody else's directory in our place: what it says is not ours, and must not stop us
     return holder if holder.is_alive else None
 
 
