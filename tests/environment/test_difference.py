@@ -69,7 +69,7 @@ def test_a_new_flow_opens_and_the_same_flow_gone_closes() -> None:
     assert pairs(result) == ({"admin>app/tcp/8443"}, set())
     assert [(flow.flow, flow.source, flow.service) for flow in result.opened] == [("admin-to-app", "host:admin", "app")]
     assert {access.family for access in result.opened[0].accesses} == {4, 6}
-    assert not (result.added or result.removed or result.changed)
+    assert [result.added, result.removed, result.changed] == [(), (), ()]
 
 
 def test_a_flow_that_another_one_covers_opens_nothing() -> None:

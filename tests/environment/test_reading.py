@@ -253,6 +253,17 @@ def test_a_very_long_line_is_shown_in_part() -> None:
     assert "xxx" in problem.excerpt
 
 
+def test_a_terminal_is_never_given_control_characters() -> None:
+    for content in (
+        "environment: a\x1b[31mb\n",
+        "environment: a\x9bb\n",
+        'environment: "\\e[31m"\n',
+        "\u200e\u202e: x\n",
+    ):
+        for problem in problems_of(content):
+            assert (problem.message + problem.excerpt + problem.hint).isprintable()
+
+
 @pytest.mark.parametrize(
     ("content", "line", "column"),
     [

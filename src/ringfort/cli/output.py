@@ -6,6 +6,7 @@ import sys
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from ringfort.errors import DeclarationError, RingfortError
 
@@ -25,7 +26,8 @@ def print_error(error: RingfortError) -> None:
     console = notices()
     if isinstance(error, DeclarationError):
         for problem in error.problems:
-            console.print(f"[bold]{problem.origin}[/bold]: [red]{_plain(problem.message)}[/red] \\[{problem.code}]")
+            place = _plain(str(problem.origin))
+            console.print(f"[bold]{place}[/bold]: [red]{_plain(problem.message)}[/red] \\[{problem.code}]")
             if problem.excerpt:
                 console.print(f"    {_plain(problem.excerpt)}", style="dim")
             if problem.hint:
@@ -36,7 +38,7 @@ def print_error(error: RingfortError) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    return escape(text)
 
 
 FORMAT = click.option(

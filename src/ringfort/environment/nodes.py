@@ -35,10 +35,11 @@ class SourceFile:
     def excerpt(self, line: int, column: int) -> str:
         """The text of a line (from 1) around a column (from 1), at most `EXCERPT_LIMIT` characters."""
         text = self.line(line).rstrip()
-        if len(text) <= EXCERPT_LIMIT:
-            return text.strip()
-        start = max(0, column - 1 - EXCERPT_LIMIT // 3)
-        return text[start : start + EXCERPT_LIMIT].strip()
+        if len(text) > EXCERPT_LIMIT:
+            start = max(0, column - 1 - EXCERPT_LIMIT // 3)
+            text = text[start : start + EXCERPT_LIMIT]
+        # it goes to a terminal, which must not obey it
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text.strip())
 
 
 @dataclass(frozen=True, slots=True)
