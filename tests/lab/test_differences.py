@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.lab.differences import Address, Change, Seen, SeenLink, Step, differences
-from ringfort.lab.plan import (
-    Forwarding,
-    Link,
-    Namespace,
-    Neighbour,
-    Route,
-    Rule,
-    active_routers,
-    namespace_name,
-    plan,
-)
+from ringfort.lab.plan import active_routers, plan
+from ringfort.lab.shapes import Forwarding, Link, Namespace, Neighbour, Route, Rule, namespace_name
 from tests.lab import worlds
 
 

@@ -12,7 +12,8 @@ from ringfort.environment.load import load
 from ringfort.environment.model import Environment, Host
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
-from ringfort.lab.plan import MAIN_TABLE, Namespace, active_routers, namespace_name, plan, public_networks
+from ringfort.lab.plan import active_routers, plan, public_networks
+from ringfort.lab.shapes import MAIN_TABLE, Namespace, namespace_name
 from tests.lab import worlds
 
 

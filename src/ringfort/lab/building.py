@@ -18,7 +18,7 @@ from ringfort.errors import RingfortError
 from ringfort.lab import authority, control, listeners, netlink, netns, nft, plan, state
 from ringfort.lab.changes import Changes
 from ringfort.lab.differences import Change, Seen, differences
-from ringfort.lab.plan import Namespace
+from ringfort.lab.shapes import Namespace, namespace_name, namespace_prefix
 from ringfort.network.compile import compile_device, compile_environment
 from ringfort.network.identity import identity_checks
 
@@ -89,7 +89,7 @@ def refuse_foreign(environment: Environment, wanted: Iterable[str]) -> None:
 
 def ours(environment: str) -> list[str]:
     """Every name under /run/netns that belongs to the lab of an environment, wanted or not."""
-    found = netns.names(plan.namespace_prefix(environment))
+    found = netns.names(namespace_prefix(environment))
     return [name for name in found if not netns.is_namespace(name) or netns.belongs_to(name, environment)]
 
 
@@ -174,7 +174,7 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
         changes.certificates = authority.missing(keys, holders, now)
     else:
         changes.certificates = len(authority.ensure(keys, environment.trust_domain, holders, now))
-    hosts = [plan.namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
+    hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
     wanted = listeners.listeners(environment, identity_checks(environment), inodes, keys)
     digest = listeners.digest(wanted, authority.manifest(keys))
@@ -269,7 +269,7 @@ def namespaces_of_site(environment: Environment, site: str) -> list[str]:
     """The namespaces that notice which router of a site is active: the routers and the switches."""
     routers = [Device(DeviceKind.ROUTER, name) for name in environment.sites[site].routers]
     switches = [Device(DeviceKind.SWITCH, key) for key in environment.sites[site].segments]
-    return [plan.namespace_name(environment, device) for device in (*routers, *switches)]
+    return [namespace_name(environment, device) for device in (*routers, *switches)]
 
 
 def rewire(
@@ -288,7 +288,7 @@ def isolate(
     isolated: bool,
 ) -> None:
     """Isolate the host ports of a switch from each other, as planned, or no longer."""
-    namespace = plan.plan(environment, active)[plan.namespace_name(environment, switch)]
+    namespace = plan.plan(environment, active)[namespace_name(environment, switch)]
     ports = [link for link in namespace.links.values() if link.port is not None and link.port.isolated]
     for link in ports:
         assert link.port is not None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from ringfort.lab.plan import Forwarding, Link, Namespace, Neighbour, Route, Rule
+from ringfort.lab.shapes import Forwarding, Link, Namespace, Neighbour, Route, Rule
 
 
 class Step(IntEnum):

@@ -19,6 +19,7 @@ from ringfort.errors import RingfortError
 from ringfort.lab import building, control, mechanisms, netlink, netns, nft, plan, state
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
+from ringfort.lab.shapes import namespace_name
 from ringfort.lab.taking_down import take_down
 
 LOCK_SECONDS = 60.0
@@ -212,7 +213,7 @@ class Lab:
     def namespace(self, place: Device | str) -> str:
         """The namespace of a device, or of ``internet``, ``visitor``, ``attacker`` or ``backbone``; for
         ``ip netns exec``."""
-        return plan.namespace_name(self.environment, place)
+        return namespace_name(self.environment, place)
 
     def inside(self, place: Device | str) -> AbstractContextManager[None]:
         """Run a block, in this thread, inside the place's namespace.

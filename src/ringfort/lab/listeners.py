@@ -13,7 +13,7 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment, PortRange, Protocol
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.lab import authority, checks
-from ringfort.lab.plan import namespace_name
+from ringfort.lab.shapes import namespace_name
 
 PORTS_OPENED_PER_RANGE = 64
 """Of a longer range the lab opens its first and its last half of these; the rules cover all of it."""

@@ -20,7 +20,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ringfort.errors import RingfortError
 from ringfort.lab import netns
 from ringfort.lab.differences import Address, Change, Seen, SeenLink, State, Step
-from ringfort.lab.plan import BridgePort, Forwarding, Link, Namespace, Neighbour, Route, Rule
+from ringfort.lab.shapes import BridgePort, Forwarding, Link, Namespace, Neighbour, Route, Rule
 
 _NUD_PERMANENT, _NUD_NOARP = 0x80, 0x40  # linux/neighbour.h
 _IFA_F_NODAD = 0x02  # linux/if_addr.h

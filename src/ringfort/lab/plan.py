@@ -1,144 +1,54 @@
-"""What the lab builds for an environment, as values: every namespace with its links, addresses, routes and neighbours.
+"""What the lab builds for an environment: every namespace with its links, addresses, routes and neighbours. Pure.
 
-Pure. The same shapes describe what is wanted and what is observed (`ringfort.lab.netlink`), so that a second ``up`` is
-the difference of two values. Addresses and networks are text in the kernel's own spelling.
+The same shapes describe what is observed (`ringfort.lab.netlink`), so a second ``up`` is the difference of two values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from dataclasses import replace
 
 from ringfort.environment import topology
-from ringfort.environment.model import Address, Environment, Network
+from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, Leg
 from ringfort.errors import RingfortError
+from ringfort.lab import sysctls
+from ringfort.lab.internet import guest, guest_addresses, internet, provider_port, public_networks
+from ringfort.lab.shapes import (
+    ATTACKER,
+    BACKBONE,
+    BRIDGE,
+    INTERNET,
+    MAIN_TABLE,
+    PROVIDER_TABLES,
+    RULE_PRIORITY,
+    VISITOR,
+    BridgePort,
+    Forwarding,
+    Link,
+    Namespace,
+    Neighbour,
+    Route,
+    Rule,
+    by_name,
+    default_via,
+    namespace_name,
+    same_family,
+)
 from ringfort.network.marks import provider_marks
 
-INTERNET = "internet"
-VISITOR = "visitor"
-ATTACKER = "attacker"
-BACKBONE = topology.BACKBONE
-
-BRIDGE = "bridge"
-"""The name of the one bridge of a switch."""
-PUBLIC = "public"
-"""The bridge in the internet's namespace that visitors and attackers are attached to."""
-
-MAIN_TABLE = 254  # RT_TABLE_MAIN, linux/rtnetlink.h
-PROVIDER_TABLES = 100
-"""The routing table of a mark is this plus the mark."""
-RULE_PRIORITY = 100
-
-NAMESPACE_NAME_LIMIT = 255
-"""Bytes in a file name (NAME_MAX, linux/limits.h): a named namespace is a file."""
-
-PUBLIC_IPV4 = ("203.0.113.0/24", "192.0.2.0/24", "198.51.100.0/24", "9.113.0.0/24", "11.113.0.0/24")
-PUBLIC_IPV6 = ("2001:db8:ffff::/64", "2a0f:ffff::/64", "2c0f:ffff::/64")
-"""Where the lab's visitors live: the first that is neither inside nor a bogon. Nothing ever leaves the lab."""
-
-VISITOR_NUMBER = 10
-ATTACKER_NUMBER = 66
-
-
-@dataclass(frozen=True, slots=True)
-class BridgePort:
-    """How a link behaves as a port of ``bridge``. Nothing is learnt from a port unless ``learning``."""
-
-    bridge: str
-    isolated: bool = False
-    learning: bool = False
-    flood: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One interface. ``mac`` is empty where the kernel may choose; ``peer`` is (namespace, interface) of the other end
-    of a veth pair, empty for a bridge; ``addresses`` are ``ADDRESS/LENGTH``."""
-
-    name: str
-    mac: str = ""
-    up: bool = True
-    peer: tuple[str, str] | None = None
-    port: BridgePort | None = None
-    addresses: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Route:
-    """A route, of the main table unless told otherwise. ``interface`` is empty for a black hole, ``via`` for a
-    destination on the link (never planned, but found)."""
-
-    destination: str
-    via: str = ""
-    interface: str = ""
-    table: int = MAIN_TABLE
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Rule:
-    """Which routing table is asked, in the order of ``priority``: for packets with ``mark``, or for all when it is 0.
-
-    With ``skips_default`` the table's default route doesn't count, so that what is inside is found first.
-    """
-
-    version: int
-    priority: int
-    table: int
-    mark: int = 0
-    skips_default: bool = False
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Neighbour:
-    """A permanent neighbour entry; nothing is ever resolved by ARP or neighbour discovery."""
-
-    address: str
-    mac: str
-    interface: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Forwarding:
-    """A static entry of a bridge's forwarding table: frames to ``mac`` leave by ``interface``."""
-
-    mac: str
-    interface: str
-
-
-@dataclass(frozen=True, slots=True)
-class Namespace:
-    """One network namespace. ``device`` is None for what holds no rules: the internet, its guests, the backbone."""
-
-    name: str
-    device: Device | None
-    links: Mapping[str, Link]
-    routes: frozenset[Route] = frozenset()
-    neighbours: frozenset[Neighbour] = frozenset()
-    forwarding: frozenset[Forwarding] = frozenset()
-    rules: frozenset[Rule] = frozenset()
-    sysctls: tuple[tuple[str, str], ...] = ()
-
-
-def namespace_prefix(environment: str) -> str:
-    """What the names of all namespaces of an environment begin with, and no other environment's."""
-    return f"rf-{environment}."
-
-
-def namespace_name(environment: Environment, place: Device | str) -> str:
-    """The namespace of a device, or of ``internet``, ``visitor``, ``attacker`` or ``backbone``.
-
-    A full stop stands in no declared name, so names of two environments or of two kinds never meet.
-
-    Raises:
-        RingfortError: the name would be longer than a file name may be.
-    """
-    own_name = f".{place}" if isinstance(place, str) else place.name.replace("/", ".")
-    name = f"{namespace_prefix(environment.name)}{own_name}"
-    if len(name) > NAMESPACE_NAME_LIMIT:
-        raise RingfortError("name-too-long", f"namespace name {name!r} has more than {NAMESPACE_NAME_LIMIT} characters")
-    return name
+__all__ = [
+    "ATTACKER",
+    "BACKBONE",
+    "INTERNET",
+    "VISITOR",
+    "active_routers",
+    "guest_addresses",
+    "namespace_name",
+    "plan",
+    "provider_port",
+    "public_networks",
+]
 
 
 def active_routers(environment: Environment, chosen: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -168,74 +78,17 @@ def _namespaces(environment: Environment, active: Mapping[str, str]) -> Iterator
     yield from (_router(environment, name, active) for name in environment.routers)
     yield from (_switch(environment, key, active) for key in environment.segments)
     yield from (_host(environment, name) for name in environment.hosts)
-    yield _internet(environment)
-    yield from (_guest(environment, name) for name in (VISITOR, ATTACKER))
+    yield internet(environment)
+    yield from (guest(environment, name) for name in (VISITOR, ATTACKER))
     if environment.backbone is not None:
         yield _backbone(environment)
-
-
-# --- sysctls -------------------------------------------------------------------------------------------------------
-
-_COMMON = (
-    # Nothing is configured by what arrives on the wire.
-    ("net/ipv6/conf/default/accept_ra", "0"),
-    ("net/ipv6/conf/default/accept_redirects", "0"),
-    ("net/ipv4/conf/all/accept_redirects", "0"),
-    ("net/ipv4/conf/default/accept_redirects", "0"),
-    ("net/ipv4/conf/all/send_redirects", "0"),
-    ("net/ipv4/conf/default/send_redirects", "0"),
-    # No link-local address and no duplicate address detection: neighbours are permanent entries.
-    ("net/ipv6/conf/default/addr_gen_mode", "1"),
-    ("net/ipv6/conf/default/accept_dad", "0"),
-    ("net/ipv6/conf/default/dad_transmits", "0"),
-    # Source addresses are judged by the rules, which are proved, and by nothing else.
-    ("net/ipv4/conf/all/rp_filter", "0"),
-    ("net/ipv4/conf/default/rp_filter", "0"),
-    ("net/ipv4/conf/all/arp_ignore", "1"),
-    ("net/ipv4/conf/all/arp_announce", "2"),
-    # An address that goes takes no other one of its network with it.
-    ("net/ipv4/conf/all/promote_secondaries", "1"),
-)
-_FORWARDING = (("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))
-_NO_FORWARDING = (("net/ipv4/ip_forward", "0"), ("net/ipv6/conf/all/forwarding", "0"))
-_NO_ADDRESSES = (
-    ("net/ipv6/conf/all/disable_ipv6", "1"),
-    ("net/ipv6/conf/default/disable_ipv6", "1"),
-    # A bridge's frames are judged by the bridge family; br_netfilter must not show them to another one.
-    ("net/bridge/bridge-nf-call-iptables", "0"),
-    ("net/bridge/bridge-nf-call-ip6tables", "0"),
-    ("net/bridge/bridge-nf-call-arptables", "0"),
-)
-_STATEFUL = (
-    # A connection begins with its first packet: what turns up in its middle is invalid, not new.
-    ("net/netfilter/nf_conntrack_tcp_loose", "0"),
-)
-_ANY_SOURCE = (("net/ipv4/ip_nonlocal_bind", "1"), ("net/ipv6/ip_nonlocal_bind", "1"))
-
-# --- devices -------------------------------------------------------------------------------------------------------
-
-
-def _by_name(*links: Link) -> dict[str, Link]:
-    return {link.name: link for link in links}
-
-
-def _same_family(addresses: tuple[Address, ...], like: Address) -> Address | None:
-    return next((address for address in addresses if address.version == like.version), None)
-
-
-def _default(version: int) -> str:
-    return "0.0.0.0/0" if version == 4 else "::/0"
-
-
-def _default_via(address: Address, interface: str) -> Route:
-    return Route(_default(address.version), str(address), interface)
 
 
 def _host(environment: Environment, name: str) -> Namespace:
     host = environment.hosts[name]
     gateways = topology.gateway_addresses(environment, host.segment)
     mac = topology.gateway_mac(environment, host.segment)
-    used = [gateway for address in host.addresses if (gateway := _same_family(gateways, address)) is not None]
+    used = [gateway for address in host.addresses if (gateway := same_family(gateways, address)) is not None]
     switch = namespace_name(environment, Device(DeviceKind.SWITCH, host.segment))
     addresses = frozenset(f"{address}/{address.max_prefixlen}" for address in host.addresses)
     interface = topology.HOST_INTERFACE
@@ -243,10 +96,10 @@ def _host(environment: Environment, name: str) -> Namespace:
     return Namespace(
         namespace_name(environment, device),
         device,
-        _by_name(Link(interface, host.mac, peer=(switch, topology.interface_name(name)), addresses=addresses)),
-        routes=frozenset(_default_via(gateway, interface) for gateway in used),
+        by_name(Link(interface, host.mac, peer=(switch, topology.interface_name(name)), addresses=addresses)),
+        routes=frozenset(default_via(gateway, interface) for gateway in used),
         neighbours=frozenset(Neighbour(str(gateway), mac, interface) for gateway in used),
-        sysctls=(*_COMMON, *_NO_FORWARDING, *_STATEFUL),
+        sysctls=(*sysctls.COMMON, *sysctls.NO_FORWARDING, *sysctls.STATEFUL),
     )
 
 
@@ -270,9 +123,9 @@ def _switch(environment: Environment, key: str, active: Mapping[str, str]) -> Na
     return Namespace(
         namespace_name(environment, device),
         device,
-        _by_name(*links),
+        by_name(*links),
         forwarding=frozenset(forwarding),
-        sysctls=(*_COMMON, *_NO_ADDRESSES),
+        sysctls=(*sysctls.COMMON, *sysctls.NO_ADDRESSES),
     )
 
 
@@ -291,12 +144,12 @@ def _router(environment: Environment, name: str, active: Mapping[str, str]) -> N
     return Namespace(
         namespace_name(environment, device),
         device,
-        _by_name(*links),
+        by_name(*links),
         # What is inside never leaves by a provider, even where no segment holds it.
         routes=frozenset((*own_blocks, *(_router_routes(environment, site, legs) if is_active else ()))),
         neighbours=frozenset(_router_neighbours(environment, site, legs) if is_active else ()),
         rules=frozenset(_router_rules(environment, site) if is_active else ()),
-        sysctls=(*_COMMON, *_FORWARDING, *_STATEFUL),
+        sysctls=(*sysctls.COMMON, *sysctls.FORWARDING, *sysctls.STATEFUL),
     )
 
 
@@ -323,7 +176,7 @@ def _default_routes(environment: Environment, site: str, legs: tuple[Leg, ...]) 
     seen: set[int] = set()
     for leg in legs:
         for network in environment.providers[leg.peer].networks if leg.kind == "provider" else ():
-            route = _default_via(topology.host_address(network, 1), leg.interface)
+            route = default_via(topology.host_address(network, 1), leg.interface)
             if network.version not in seen:  # the first provider of a family takes what has no mark
                 seen.add(network.version)
                 yield route
@@ -337,7 +190,7 @@ def _router_routes(environment: Environment, site: str, legs: tuple[Leg, ...]) -
         if other == site or environment.backbone is None:
             continue
         for block in environment.sites[other].blocks:
-            via = _same_family(topology.backbone_addresses(environment, other), block.network_address)
+            via = same_family(topology.backbone_addresses(environment, other), block.network_address)
             if via is not None:
                 yield Route(str(block), str(via), BACKBONE)
 
@@ -365,131 +218,7 @@ def _backbone(environment: Environment) -> Namespace:
     for router in environment.routers:
         peer = (namespace_name(environment, Device(DeviceKind.ROUTER, router)), BACKBONE)
         ports.append(Link(topology.interface_name(router), peer=peer, port=BridgePort(BRIDGE, learning=True)))
-    links = _by_name(Link(BRIDGE), *ports)
-    return Namespace(namespace_name(environment, BACKBONE), None, links, sysctls=(*_COMMON, *_NO_ADDRESSES))
-
-
-# --- the internet --------------------------------------------------------------------------------------------------
-
-
-def provider_bridge(environment: Environment, provider: str) -> str:
-    """The bridge of a provider in the internet's namespace."""
-    return f"provider{list(environment.providers).index(provider)}"
-
-
-def provider_port(environment: Environment, provider: str, router: str) -> str:
-    """The port of a provider's bridge that leads to a router."""
-    providers, routers = list(environment.providers), list(environment.routers)
-    return f"p{providers.index(provider)}r{routers.index(router)}"
-
-
-def public_networks(environment: Environment) -> tuple[IPv4Network, IPv6Network]:
-    """Where the lab's visitors and attackers live: a network of each family that is neither inside nor a bogon."""
-    taken = [
-        *environment.bogons,
-        *topology.internal_networks(environment),
-        *(network for provider in environment.providers.values() for network in provider.networks),
-    ]
-    ipv4 = [ip_network(text) for text in PUBLIC_IPV4]
-    ipv6 = [ip_network(text) for text in PUBLIC_IPV6]
-    return _first_free(ipv4, taken), _first_free(ipv6, taken)  # type: ignore[return-value]
-
-
-def _first_free(candidates: list[IPv4Network | IPv6Network], taken: list[Network]) -> Network:
-    for candidate in candidates:
-        if not any(candidate.version == network.version and candidate.overlaps(network) for network in taken):
-            return candidate
-    raise RingfortError(
-        "no-public-network",
-        f"the lab has no address left for its visitors: {', '.join(map(str, candidates))} are all in use",
-        "except one of them from the bogons (internet: bogons-except) or keep it free",
-    )
-
-
-def guest_addresses(environment: Environment, guest: str) -> tuple[Address, ...]:
-    """The own addresses of ``visitor`` or ``attacker``."""
-    number = {VISITOR: VISITOR_NUMBER, ATTACKER: ATTACKER_NUMBER}[guest]
-    return tuple(topology.host_address(network, number) for network in public_networks(environment))
-
-
-def _guest_mac(environment: Environment, guest: str) -> str:
-    return topology.mac_address(environment.name, INTERNET, guest)
-
-
-def _guest(environment: Environment, guest: str) -> Namespace:
-    networks: tuple[Network, ...] = public_networks(environment)
-    hub = [topology.host_address(network, 1) for network in networks]
-    addresses = guest_addresses(environment, guest)
-    mac = _guest_mac(environment, PUBLIC)
-    interface = topology.HOST_INTERFACE
-    link = Link(
-        interface,
-        _guest_mac(environment, guest),
-        peer=(namespace_name(environment, INTERNET), guest),
-        addresses=frozenset(f"{a}/{n.prefixlen}" for a, n in zip(addresses, networks, strict=True)),
-    )
+    links = by_name(Link(BRIDGE), *ports)
     return Namespace(
-        namespace_name(environment, guest),
-        None,
-        _by_name(link),
-        routes=frozenset(_default_via(address, interface) for address in hub),
-        neighbours=frozenset(Neighbour(str(address), mac, interface) for address in hub),
-        sysctls=(*_COMMON, *_NO_FORWARDING, *(_ANY_SOURCE if guest == ATTACKER else ())),
+        namespace_name(environment, BACKBONE), None, links, sysctls=(*sysctls.COMMON, *sysctls.NO_ADDRESSES)
     )
-
-
-def _internet(environment: Environment) -> Namespace:
-    """One router that knows every way and filters nothing, with a bridge for each provider.
-
-    It is the worst internet there is: it carries packets to addresses that are inside, with any source, and what is
-    sent to an address it doesn't know goes to the attacker.
-    """
-    networks = public_networks(environment)
-    public = frozenset(f"{topology.host_address(network, 1)}/{network.prefixlen}" for network in networks)
-    links = [Link(PUBLIC, _guest_mac(environment, PUBLIC), addresses=public)]
-    neighbours = []
-    for guest in (VISITOR, ATTACKER):
-        peer = (namespace_name(environment, guest), topology.HOST_INTERFACE)
-        links.append(Link(guest, peer=peer, port=BridgePort(PUBLIC, learning=True)))
-        mac = _guest_mac(environment, guest)
-        neighbours += [Neighbour(str(address), mac, PUBLIC) for address in guest_addresses(environment, guest)]
-    for key in environment.providers:
-        links += _provider_links(environment, key)
-        neighbours += _provider_neighbours(environment, key)
-    routes = [_default_via(address, PUBLIC) for address in guest_addresses(environment, ATTACKER)]
-    return Namespace(
-        namespace_name(environment, INTERNET),
-        None,
-        _by_name(*links),
-        routes=frozenset((*routes, *_routes_inside(environment))),
-        neighbours=frozenset(neighbours),
-        sysctls=(*_COMMON, *_FORWARDING),
-    )
-
-
-def _provider_links(environment: Environment, key: str) -> Iterator[Link]:
-    provider = environment.providers[key]
-    bridge = provider_bridge(environment, key)
-    own = frozenset(f"{topology.host_address(n, 1)}/{n.prefixlen}" for n in provider.networks)
-    yield Link(bridge, topology.provider_mac(environment, key), addresses=own)
-    for router in environment.sites[provider.site].routers:
-        peer = (namespace_name(environment, Device(DeviceKind.ROUTER, router)), topology.interface_name(provider.name))
-        yield Link(provider_port(environment, key, router), peer=peer, port=BridgePort(bridge, learning=True))
-
-
-def _provider_neighbours(environment: Environment, key: str) -> Iterator[Neighbour]:
-    leg = next(leg for leg in topology.legs(environment, environment.providers[key].site) if leg.peer == key)
-    published = {entry.address for entry in environment.published if entry.provider == key}
-    for address in {*(interface.ip for interface in leg.addresses), *published}:
-        yield Neighbour(str(address), leg.mac, provider_bridge(environment, key))
-
-
-def _routes_inside(environment: Environment) -> Iterator[Route]:
-    for site in environment.sites.values():
-        for block in site.blocks:
-            for key in site.providers:
-                networks = [n for n in environment.providers[key].networks if n.version == block.version]
-                if networks:
-                    via = topology.host_address(networks[0], 2)
-                    yield Route(str(block), str(via), provider_bridge(environment, key))
-                    break
