@@ -35,7 +35,7 @@ class _Host:
         self._incoming()
         self._outgoing()
         for chain in sorted(self.used):
-            self.table.flow(chain, self.plan.comment(chain))
+            self.table.flow(chain, self.plan.comment(chain), nft.ACCEPT)
         return self.table.document()
 
     def _incoming(self) -> None:

@@ -221,7 +221,6 @@ class _Router:
         for family in self.families:
             new = table.chain(family.named("new"))
             refuse_scanners(table, new, family, environment.scan_detection)
-            limit_connections(table, new, family, environment.connection_limit)
             look_up(table, new, family, entries[family.version], "flows", "declared flows: source, destination, port")
             self._public(new, family)
             remember_refusals(table, new, family, environment.scan_detection)
@@ -272,8 +271,13 @@ class _Router:
 
     def _flow_chains(self, entries: dict[int, Entries]) -> None:
         used = entries[4].chains() | entries[6].chains() | {self._flow_of(published) for published in self.published}
+        admit = self.table.chain("admit")
         for chain in sorted(used):
-            self.table.flow(chain, self.plan.comment(chain))
+            self.table.flow(chain, self.plan.comment(chain), nft.goto(admit))
+        # Counting a source's connections costs more than all look-ups together, so only what is declared gets so far.
+        for family in self.families:
+            limit_connections(self.table, admit, family, self.plan.environment.connection_limit)
+        self.table.rule(admit, nft.ACCEPT)
 
     # -- 4. the router itself
 

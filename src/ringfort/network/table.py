@@ -78,9 +78,9 @@ class TableBuilder:
             body["comment"] = within_limits(comment)
         self._rules.append({"rule": body})
 
-    def flow(self, chain: str, what: str) -> None:
-        """The chain of a flow: count in the counter of the same name, and accept."""
-        self.rule(self.chain(chain), self.counter(chain, what), nft.ACCEPT, comment=what)
+    def flow(self, chain: str, what: str, verdict: Verdict) -> None:
+        """The chain of a flow: count in the counter of the same name, then ``verdict``."""
+        self.rule(self.chain(chain), self.counter(chain, what), verdict, comment=what)
 
     def refuse(self, reason: Reason) -> Verdict:
         """The verdict that counts, logs and drops for ``reason``."""
