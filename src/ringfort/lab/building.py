@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,12 +54,13 @@ def build(
     """Make the kernel hold the environment; say what had to change. The caller holds the lab's lock."""
     changes = Changes(is_dry_run=dry_run)
     wanted = plan.plan(environment, active)
-    refuse_foreign(environment, wanted)
+    own = ours(environment.name, connections)
+    refuse_foreign(environment, wanted, own)
     if not dry_run:
         state.prepare(environment.name)
         netns.prepare_directory()
         state.save(environment.name, ACTIVE, dict(active))
-    _namespaces(environment, wanted, changes, progress)
+    _namespaces(environment, wanted, own, changes, progress)
     _sysctls(wanted, changes)
     _rules(environment, wanted, changes, progress)
     starting = _services(environment, changes, progress)
@@ -71,13 +72,13 @@ def build(
     return changes
 
 
-def refuse_foreign(environment: Environment, wanted: Iterable[str]) -> None:
+def refuse_foreign(environment: Environment, wanted: Iterable[str], own: Collection[str]) -> None:
     """Refuse to work when a namespace we need belongs to somebody else.
 
     Raises:
         RingfortError: names it, and what to do.
     """
-    foreign = [name for name in wanted if netns.is_namespace(name) and not netns.belongs_to(name, environment.name)]
+    foreign = [name for name in wanted if name not in own and netns.is_namespace(name)]
     if foreign:
         raise RingfortError(
             "foreign-namespace",
@@ -87,16 +88,22 @@ def refuse_foreign(environment: Environment, wanted: Iterable[str]) -> None:
         )
 
 
-def ours(environment: str) -> list[str]:
+def ours(environment: str, connections: netlink.Connections) -> list[str]:
     """Every name under /run/netns that belongs to the lab of an environment, wanted or not."""
     found = netns.names(namespace_prefix(environment))
-    return [name for name in found if not netns.is_namespace(name) or netns.belongs_to(name, environment)]
+    return [
+        name for name in found if not netns.is_namespace(name) or netlink.belongs_to(connections, name, environment)
+    ]
 
 
 def _namespaces(
-    environment: Environment, wanted: Mapping[str, Namespace], changes: Changes, progress: Progress
+    environment: Environment,
+    wanted: Mapping[str, Namespace],
+    own: Collection[str],
+    changes: Changes,
+    progress: Progress,
 ) -> None:
-    changes.removed = [name for name in ours(environment.name) if name not in wanted]
+    changes.removed = [name for name in own if name not in wanted]
     changes.created = [name for name in wanted if not netns.is_namespace(name)]
     if changes.is_dry_run:
         return

@@ -71,6 +71,12 @@ class Connections:
         return connection
 
 
+def belongs_to(connections: Connections, namespace: str, environment: str) -> bool:
+    """Whether the namespace carries the mark of the environment (`ringfort.lab.netns.mark`)."""
+    loopback = connections.to(namespace).get_links(_LOOPBACK)[0]
+    return str(loopback.get_attr("IFLA_IFALIAS") or "") == netns.mark(environment)
+
+
 def observe(connections: Connections, namespace: str) -> Seen:
     """A namespace as the kernel has it."""
     netlink = connections.to(namespace)

@@ -127,12 +127,6 @@ def _filesystem_type(where: Path) -> int:
     return ctypes.c_long.from_buffer(buffer).value
 
 
-def belongs_to(name: str, environment: str) -> bool:
-    """Whether the namespace called ``name`` carries the mark of the environment."""
-    with inside(name):
-        return _read_mark() == mark(environment)
-
-
 def names(prefix: str) -> list[str]:
     """The names under /run/netns that begin with ``prefix``, sorted; not all of them need be namespaces."""
     try:
@@ -147,12 +141,3 @@ def _write_mark(environment: str) -> None:
 
     with IPRoute() as netlink:
         netlink.link("set", index=1, ifalias=mark(environment), state="up")
-
-
-def _read_mark() -> str:
-    from pyroute2 import IPRoute
-
-    with IPRoute() as netlink:
-        link = netlink.get_links(1)[0]
-    alias = link.get_attr("IFLA_IFALIAS")
-    return str(alias) if alias else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ringfort.lab import building, control, netns, state
+from ringfort.lab import building, control, netlink, netns, state
 from ringfort.lab.changes import Changes
 
 
@@ -14,7 +14,8 @@ def take_down(environment: str, progress: Callable[[str], None], *, dry_run: boo
     Only namespaces that carry our mark go, even those that the declaration no longer has.
     """
     changes = Changes(is_dry_run=dry_run)
-    changes.removed = building.ours(environment)
+    with netlink.Connections() as connections:
+        changes.removed = building.ours(environment, connections)
     changes.services = "stopped" if control.running(environment) else "none"
     if dry_run:
         return changes
