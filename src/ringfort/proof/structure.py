@@ -1,0 +1,177 @@
+"""One execution for all rulesets that differ in the elements of their sets alone.
+
+Ten thousand hosts have a handful of different structures: the same chains, with other addresses in their sets. The
+execution treats lookups as opaque, so its result holds for each of them once its own elements are put in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ringfort.proof.execute import Result, execute
+from ringfort.proof.fields import CT_STATE, ETHER_SADDR, CtState, Universe
+from ringfort.proof.hooks import Hook
+from ringfort.proof.opaque import Behaviour, Opaque, behaviour, group_by_behaviour
+from ringfort.proof.packets import PacketSet, where
+from ringfort.proof.ruleset import (
+    Assign,
+    Chain,
+    Element,
+    Match,
+    NamedSet,
+    Note,
+    Ruleset,
+    Statement,
+    Table,
+    Translate,
+    Verdict,
+    VerdictMap,
+)
+
+
+def new_connections(result: Result, packets: PacketSet) -> PacketSet:
+    """Those of ``packets`` that begin a connection."""
+    return packets & where(result.space, CT_STATE, (CtState.NEW, CtState.NEW))
+
+
+def structure(ruleset: Ruleset) -> Hashable:
+    """What decides an execution with opaque lookups: everything but places, comments and elements.
+
+    Where a rule changes packets, a later lookup sees the changed key and is not opaque: elements count too.
+    """
+    changing = any(
+        isinstance(statement, Assign | Translate)
+        for table in ruleset.tables
+        for chain in table.chains.values()
+        for rule in chain.rules
+        for statement in rule.statements
+    )
+    return tuple(_table_structure(table, with_elements=changing) for table in ruleset.tables)
+
+
+def _table_structure(table: Table, *, with_elements: bool) -> Hashable:
+    names = table.chains if with_elements else _reached(table)
+    chains = tuple((name, table.chains[name].base, _deciding(table.chains[name])) for name in names)
+    sets = tuple(named if with_elements else _set_structure(table, named) for named in table.sets.values())
+    return table.family, table.name, table.dormant, chains, sets
+
+
+def _reached(table: Table) -> list[str]:
+    """The chains that are reached without a named map, and those that do more than give a verdict.
+
+    What a named map leads to is part of the map's behaviours, whatever its chains are called.
+    """
+    plain = {
+        name
+        for name, chain in table.chains.items()
+        if chain.base is None
+        and all(isinstance(s, Verdict) and not s.target for s in _flat(_deciding(chain)))
+    }
+    waiting = [name for name in table.chains if name not in plain]
+    reached: dict[str, None] = {}
+    while waiting:
+        name = waiting.pop(0)
+        if name in table.chains and name not in reached:
+            reached[name] = None
+            waiting += [target for s in _flat(_deciding(table.chains[name])) for target in _targets(s)]
+    return list(reached)
+
+
+def _flat(rules: tuple[tuple[Statement, ...], ...]) -> Iterator[Statement]:
+    return (statement for rule in rules for statement in rule)
+
+
+def _targets(statement: Statement) -> list[str]:
+    verdicts = [statement] if isinstance(statement, Verdict) else []
+    if isinstance(statement, VerdictMap) and not isinstance(statement.elements, str):
+        verdicts = [e.data for e in statement.elements if isinstance(e.data, Verdict)]
+    if isinstance(statement, VerdictMap) and statement.catch_all and isinstance(statement.catch_all.data, Verdict):
+        verdicts.append(statement.catch_all.data)
+    return [verdict.target for verdict in verdicts if verdict.target]
+
+
+def _deciding(chain: Chain) -> tuple[tuple[Statement, ...], ...]:
+    return tuple(tuple(s for s in rule.statements if not isinstance(s, Note)) for rule in chain.rules)
+
+
+def _set_structure(table: Table, named: NamedSet) -> Hashable:
+    transient = any(element.transient for element in named.elements)
+    data = {type(element.data) for element in named.elements}
+    if named.dynamic or transient or named.unread or not data <= {Verdict, type(None)}:
+        return named  # its elements decide more than a lookup
+    behaviours: Hashable = len(named.elements) > 0
+    if Verdict in data:
+        behaviours = tuple(group_by_behaviour(table, named.name))
+    return named.name, named.types, named.catch_all, behaviours
+
+
+@dataclass(slots=True)
+class Executions:
+    """Remembers executions by structure; ``count`` how many were made. Without ``opaque`` every element is executed."""
+
+    opaque: bool = True
+    count: int = 0
+    _known: dict[Hashable, Result] = field(default_factory=dict)
+    _behaviours: dict[int, Behaviour] = field(default_factory=dict)
+
+    def run(self, ruleset: Ruleset, key: Hashable, hooks: Sequence[Hook], universe: Universe) -> Result:
+        """The execution of ``ruleset``, whose `structure` is ``key``: its own or that of its like."""
+        known = self._known.get((key, tuple(hooks), universe))
+        if known is None:
+            known = execute(ruleset, hooks, universe, opaque=self.opaque)
+            self._known[key, tuple(hooks), universe] = known
+            self.count += 1
+            tables = _tables(ruleset)
+            for entry in known.opaque:
+                if entry.verdict is not None:
+                    self._behaviours[id(entry)] = behaviour(entry.verdict, tables[entry.lookup[:2]])
+        return known
+
+    def elements_in(self, ruleset: Ruleset) -> Callable[[Opaque], Sequence[Element]]:
+        """For an opaque variable of a like ruleset's execution, the elements it stands for in this one."""
+        tables = _tables(ruleset)
+        groups: dict[tuple[str, str, str], dict[Behaviour, list[Element]]] = {}
+
+        def find(entry: Opaque) -> Sequence[Element]:
+            family, name, set_name, _ = entry.lookup
+            table = tables[family, name]
+            if entry.verdict is None:
+                return table.sets[set_name].elements
+            known = groups.get((family, name, set_name))
+            if known is None:
+                known = groups[family, name, set_name] = group_by_behaviour(table, set_name)
+            return known.get(self._behaviours[id(entry)], ())
+
+        return find
+
+
+def _tables(ruleset: Ruleset) -> dict[tuple[str, str], Table]:
+    return {(table.family, table.name): table for table in ruleset.tables}
+
+
+STAND_IN = 0x025249_4E4700
+"""A MAC address in place of each segment's gateway, so that hosts of all segments have the same structure."""
+
+
+def with_stand_in(ruleset: Ruleset, mac: int) -> Ruleset:
+    """The ruleset with ``mac`` replaced where a rule compares a source MAC address with it alone; texts left out."""
+
+    def stands_in(statement: Statement) -> Statement:
+        if not isinstance(statement, Match):
+            return statement
+        elements = statement.elements
+        about_mac = len(statement.key) == 1 and getattr(statement.key[0], "field", None) == ETHER_SADDR
+        if about_mac and isinstance(elements, tuple) and [e.key for e in elements] == [((mac, mac),)]:
+            elements = (Element(((STAND_IN, STAND_IN),)),)
+        return replace(statement, elements=elements, text="")
+
+    def changed(chain: Chain) -> Chain:
+        rules = (replace(rule, statements=tuple(map(stands_in, rule.statements))) for rule in chain.rules)
+        return replace(chain, rules=tuple(rules))
+
+    tables = (
+        replace(table, chains={name: changed(chain) for name, chain in table.chains.items()})
+        for table in ruleset.tables
+    )
+    return replace(ruleset, tables=tuple(tables))
