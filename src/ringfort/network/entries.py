@@ -7,8 +7,7 @@ their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
+from collections.abc import Iterator, Mapping, Sequence
 
 from ringfort.environment.model import PortRange, Protocol
 from ringfort.network import nft
@@ -26,7 +25,9 @@ class Entries:
     The first flow to declare a communication keeps it: callers add flows in the order of their names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        """``numbers`` gives each address in text its number, so that 10.0.0.2 comes before 10.0.0.10."""
+        self.numbers = numbers
         self.exact: dict[tuple[str, str, str, int], str] = {}
         self.wide: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
         self.echo: dict[tuple[str, str], str] = {}
@@ -82,29 +83,20 @@ def look_up(table: TableBuilder, chain: str, family: Family, entries: Entries, p
 
 
 def _exact(entries: Entries) -> Iterator[tuple[Json, Verdict]]:
-    number = _Numbers()
+    number = entries.numbers
     order = sorted(entries.exact.items(), key=lambda item: (number[item[0][0]], number[item[0][1]], item[0][2:]))
     for key, chain in order:
         yield {"concat": list(key)}, nft.goto(chain)
 
 
 def _wide(entries: Entries) -> Iterator[tuple[Json, Verdict]]:
-    number = _Numbers()
+    number = entries.numbers
     for key in sorted(entries.wide, key=lambda key: (number[key[0]], number[key[1]], key[2])):
         for first, last, chain in sorted(entries.wide[key]):
             yield {"concat": [*key, nft.ports(first, last)]}, nft.goto(chain)
 
 
 def _echo(entries: Entries) -> Iterator[tuple[Json, Verdict]]:
-    number = _Numbers()
+    number = entries.numbers
     for key in sorted(entries.echo, key=lambda key: (number[key[0]], number[key[1]])):
         yield {"concat": list(key)}, nft.goto(entries.echo[key])
-
-
-class _Numbers(dict[str, int]):
-    """Address in text -> its number, so that 10.0.0.2 comes before 10.0.0.10."""
-
-    def __missing__(self, text: str) -> int:
-        number = int(ip_address(text))
-        self[text] = number
-        return number

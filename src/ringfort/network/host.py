@@ -72,14 +72,15 @@ class _Host:
             look_up(self.table, chain, family, own, prefix, what)
 
     def _callers(self) -> dict[int, Entries]:
-        entries = {4: Entries(), 6: Entries()}
-        for service in sorted(self.host.services):
-            for flow in self.plan.flows_by_service[service]:
-                self._declare(entries, flow.name, flow.callers, (self.host.name,))
+        entries = self.plan.entries()
+        # In the order of the flows' names, as everywhere: two services may share a port of this host.
+        flows = [flow for service in self.host.services for flow in self.plan.flows_by_service[service]]
+        for flow in sorted(flows, key=lambda flow: flow.name):
+            self._declare(entries, flow.name, flow.callers, (self.host.name,))
         return entries
 
     def _callees(self) -> dict[int, Entries]:
-        entries = {4: Entries(), 6: Entries()}
+        entries = self.plan.entries()
         services = self.plan.environment.services
         for flow in self.plan.flows_by_caller[self.host.name]:
             self._declare(entries, flow.name, (self.host.name,), services[flow.service].hosts)

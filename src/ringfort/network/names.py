@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 NAME_LIMIT_BYTES = 128
 """Below the kernel's own limit, so that names with a prefix and a list of them stay readable."""
@@ -40,6 +41,7 @@ def identifiers(prefix: str, names: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
+@lru_cache(maxsize=10_000)
 def comment(text: str) -> str:
     """``text`` as a comment: no quotes (nft has no escape for them), no line breaks, at most 120 bytes of UTF-8."""
     plain = _UNPRINTABLE.sub(" ", text).replace('"', "'").strip()

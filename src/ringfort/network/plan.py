@@ -8,7 +8,8 @@ from functools import cached_property
 
 from ringfort.environment.model import Environment, Flow, Host, Network, PublishedService
 from ringfort.environment.topology import internal_networks
-from ringfort.network.families import Family
+from ringfort.network.entries import Entries
+from ringfort.network.families import FAMILIES, Family
 from ringfort.network.names import identifiers
 
 
@@ -58,9 +59,17 @@ class Plan:
         flow = self.environment.flows[self.flow_names[chain]]
         return f"{flow.source} to {flow.service}" + (f": {flow.reason}" if flow.reason else "")
 
+    def entries(self) -> dict[int, Entries]:
+        """Nothing declared yet, for each IP version."""
+        return {family.version: Entries(self._numbers) for family in FAMILIES}
+
     def never_internet(self, family: Family) -> tuple[Network, ...]:
         """Sources that nobody on the internet has: bogons and what is inside."""
-        return family.networks((*self.environment.bogons, *self.internal))
+        return self._never_internet[family.version]
+
+    @cached_property
+    def _never_internet(self) -> dict[int, tuple[Network, ...]]:
+        return {family.version: family.networks((*self.environment.bogons, *self.internal)) for family in FAMILIES}
 
     @cached_property
     def internal(self) -> tuple[Network, ...]:
@@ -69,8 +78,10 @@ class Plan:
 
     def _index_hosts(self) -> None:
         self._addresses: dict[str, tuple[tuple[int, str], ...]] = {}
+        self._numbers: dict[str, int] = {}
         for host in self.environment.hosts.values():
             self._addresses[host.name] = tuple((address.version, str(address)) for address in host.addresses)
+            self._numbers.update((str(address), int(address)) for address in host.addresses)
 
     def _index_flow(self, flow: Flow) -> None:
         if flow.internet:

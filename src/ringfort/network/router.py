@@ -109,23 +109,17 @@ class _Router:
                         yield nft.commented(nft.concat(leg.interface, host.mac, address), host.name)
 
     def _from_internet(self) -> None:
-        table, own = self.table, self._own_public_addresses()
+        table = self.table
         chain, unwelcome = table.chain("from-internet"), table.chain("never-from-internet")
         for family in self.families:
-            inside = family.networks((*self.plan.internal, *own))
-            never = family.networks((*self.plan.never_internet(family), *inside))
+            inside, never = family.networks(self.plan.internal), self.plan.never_internet(family)
             source = nft.payload(family.header, "saddr")
             everyone = _interval_set(table, family, "never-internet", never, "no true source on the internet has these")
-            ours = _interval_set(table, family, "inside", inside, "our own networks and public addresses")
+            ours = _interval_set(table, family, "inside", inside, "what is inside")
             table.rule(chain, nft.match(source, everyone, "!="), nft.ACCEPT)
             table.rule(unwelcome, nft.match(source, ours), table.refuse(reasons.SPOOFED))
         table.rule(chain, nft.goto(unwelcome))
         table.rule(unwelcome, table.refuse(reasons.BOGON))
-
-    def _own_public_addresses(self) -> tuple[Network, ...]:
-        addresses = [interface.ip for leg in self.legs.providers for interface in leg.addresses]
-        addresses += [published.address for published in self.published]
-        return tuple(single(address) for address in addresses)
 
     def _from_backbone(self) -> None:
         table, chain = self.table, self.table.chain("from-backbone")
@@ -230,7 +224,7 @@ class _Router:
     def _entries(self) -> dict[int, Entries]:
         plan, site = self.plan, self.site
         hosts, services = plan.environment.hosts, plan.environment.services
-        entries = {4: Entries(), 6: Entries()}
+        entries = plan.entries()
         for flow in plan.flows_by_site[site]:
             service = services[flow.service]
             own = [name for name in flow.callers if hosts[name].site == site]

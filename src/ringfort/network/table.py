@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from ringfort.network import nft
 from ringfort.network.names import comment as within_limits
@@ -30,7 +31,7 @@ class TableBuilder:
     def counter(self, name: str, comment: str) -> Statement:
         """A named counter; returns the statement that counts in it. Asking twice gives the same one."""
         if name not in self._counters:
-            self._counters[name] = self._object(name, packets=0, bytes=0, comment=within_limits(comment))
+            self._counters[name] = _counter(self.family, name, comment)
         return nft.counter(name)
 
     def base_chain(self, name: str, hook: str, priority: int, *, kind: str = "filter", policy: str = "drop") -> str:
@@ -73,10 +74,7 @@ class TableBuilder:
 
     def rule(self, chain: str, *statements: Statement, comment: str = "") -> None:
         """The next rule of ``chain``."""
-        body: Json = {"family": self.family, "table": TABLE, "chain": chain, "expr": list(statements)}
-        if comment:
-            body["comment"] = within_limits(comment)
-        self._rules.append({"rule": body})
+        self._rules.append(_rule(self.family, chain, statements, comment))
 
     def flow(self, chain: str, what: str, verdict: Verdict) -> None:
         """The chain of a flow: count in the counter of the same name, then ``verdict``."""
@@ -99,12 +97,11 @@ class TableBuilder:
         return {"nftables": [_METAINFO, table, *counters, *chains, *self._sets, *self._rules]}
 
     def _define_refusal(self, reason: Reason) -> None:
-        chain = self.chain(reason.chain)
-        count = self.counter(reason.name, f"refused: {reason.meaning}")
-        self.rule(chain, count, nft.log(reason.log_prefix, LOG_GROUP), nft.DROP)
+        self._chains[reason.chain], self._counters[reason.name], rule = _refusal(self.family, reason)
+        self._rules.append(rule)
 
     def _object(self, name: str, **more: Json) -> Json:
-        return {"family": self.family, "name": name, "table": TABLE, **more}
+        return _object(self.family, name, **more)
 
     def _collection(
         self,
@@ -123,6 +120,29 @@ class TableBuilder:
         if elements:
             body["elem"] = elements
         return body
+
+
+def _object(family: str, name: str, **more: Json) -> Json:
+    return {"family": family, "name": name, "table": TABLE, **more}
+
+
+def _counter(family: str, name: str, comment: str) -> Json:
+    return _object(family, name, packets=0, bytes=0, comment=within_limits(comment))
+
+
+def _rule(family: str, chain: str, statements: Iterable[Statement], comment: str = "") -> Json:
+    body: Json = {"family": family, "table": TABLE, "chain": chain, "expr": list(statements)}
+    if comment:
+        body["comment"] = within_limits(comment)
+    return {"rule": body}
+
+
+@cache
+def _refusal(family: str, reason: Reason) -> tuple[Json, Json, Json]:
+    """Chain, counter and rule of a reason: the same objects for every device, of which there may be many."""
+    statements = (nft.counter(reason.name), nft.log(reason.log_prefix, LOG_GROUP), nft.DROP)
+    counter = _counter(family, reason.name, f"refused: {reason.meaning}")
+    return _object(family, reason.chain), counter, _rule(family, reason.chain, statements)
 
 
 _METAINFO = {"metainfo": {"json_schema_version": 1}}
