@@ -86,8 +86,7 @@ class Bed:
             self._connect(namespace, segment)
         for segment in (CLIENTS, SERVERS):
             self.threads[segment] = own_thread(self.router, self.leg(segment).interface, ROUTING_CORE)
-        if self.ruleset:
-            run("ip", "netns", "exec", self.router, "nft", "-f", "-", text=self.ruleset)
+        self.forget()
         for namespace in (self.client, self.server):
             with inside(namespace):
                 self._sockets[namespace] = packet_socket("inner")
@@ -185,8 +184,9 @@ class Bed:
                     return int(numbers.split()[9])
         raise RuntimeError("the router has lost its leg")
 
-    def forget_connections(self) -> None:
-        """Empty the router's table of connections."""
+    def forget(self) -> None:
+        """Load the ruleset anew and empty the table of connections, so that no measurement inherits from another."""
+        run("ip", "netns", "exec", self.router, "nft", "-f", "-", text=f"flush ruleset\n{self.ruleset}")
         with inside(self.router), contextlib.closing(NFCTSocket()) as table:
             table.flush()
 

@@ -6,7 +6,7 @@ Each ruleset has a client, a router and a server in namespaces of their own. The
 whatever else the machine does meets all of them. Ratios are taken within a round; shown is their median with the
 smallest and the largest, and the median itself: time for each exchange or datagram, or bits a second.
 
-The first three loads are what two programs with ordinary sockets notice when they talk through the router: processor
+The first four loads are what two programs with ordinary sockets notice when they talk through the router: processor
 time of the whole way, or throughput. "router alone" is the processor time of the router's own kernel thread for each
 datagram that leaves it: the strictest view, without the sender's and the receiver's work.
 """
