@@ -49,7 +49,12 @@ ICMP_CODE = Field("th", 8, 8, "icmp code", "icmp_code")
 ICMPV6_TYPE = Field("th", 0, 8, "icmpv6 type", "icmpv6_type")
 TCP_FLAGS = Field("th", 104, 8, "tcp flags", "tcp_flag")
 TRANSPORT = Field("transport", 0, 1, "transport header", "boolean")
-"""1 when the packet carries its transport header: it is neither a later fragment nor cut short."""
+"""1 when there are bytes where a transport header begins; 0 for a packet that is cut short."""
+
+LATER_FRAGMENT = Field("later fragment", 0, 1, "later fragment", "boolean")
+"""1 for a fragment other than the first. Mind that the kernel reads its payload as if it were a transport header:
+nft_payload_fast_eval does not look at the offset. Where connections are tracked no fragment comes this far.
+"""
 
 IIFNAME = Field("iifname", 0, NAME_BITS, "iifname", "ifname")
 OIFNAME = Field("oifname", 0, NAME_BITS, "oifname", "ifname")
@@ -91,6 +96,7 @@ _ARP = (
 _TRANSPORTED = (SPORT, DPORT)
 _COMMON = (
     TRANSPORT,
+    LATER_FRAGMENT,
     IIFNAME,
     OIFNAME,
     CT_STATE,

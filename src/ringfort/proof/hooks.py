@@ -18,6 +18,7 @@ from ringfort.proof.fields import (
     CT_STATUS,
     IIFNAME,
     IIFTYPE,
+    LATER_FRAGMENT,
     NAME_BITS,
     OIFNAME,
     TRANSPORT,
@@ -171,6 +172,9 @@ def possible(space: Space, hook: Hook) -> BDDFunction:
         parts.append(_proper_name(space, IIFNAME, required=True))
     if hook.name not in ("prerouting", "input", "ingress"):
         parts.append(_proper_name(space, OIFNAME, required=True))
+    if hook.layer is Layer.IP and hook.name == "input" and space.universe is Universe.IP:
+        # ip_local_deliver puts fragments together first: neither "more fragments" nor an offset is left.
+        parts.append(space.between(space.vector(Field("nh", 50, 14)), 0, 0))
     if hook.layer is Layer.IP and hook.name in ("prerouting", "output"):
         # The first packet of a connection: nothing has been noted about the connection yet.
         new = space.between(space.vector(CT_STATE), CtState.NEW, CtState.NEW)
@@ -192,15 +196,14 @@ def _states(space: Space) -> BDDFunction:
 
 
 def _transport(space: Space) -> BDDFunction:
-    present = space.between(space.vector(TRANSPORT), 1, 1)
     if space.universe is Universe.IP:
-        offset = space.vector(Field("nh", 51, 13))
-        return present.imp(space.between(offset, 0, 0))
+        later = space.between(space.vector(LATER_FRAGMENT), 1, 1)
+        return later.equiv(~space.between(space.vector(Field("nh", 51, 13)), 0, 0))
     if space.universe is Universe.IP6:
         number, first = space.vector(space.fields["l4proto"]), space.vector(space.fields["ip6 nexthdr"])
         headers = space.union(space.between(first, h, h) for h in (0, 43, 44, 51, 60, 135, 139, 140))
         return headers | space.equal(number, first)
-    return ~present
+    return space.between(space.vector(TRANSPORT), 0, 0) & space.between(space.vector(LATER_FRAGMENT), 0, 0)
 
 
 def _loopback(space: Space) -> BDDFunction:

@@ -36,7 +36,18 @@ _USUAL: dict[str, tuple[int, ...]] = {
     "iifname": tuple(name_value(n) for n in ("eth0", "eth1", "eth2", "lan0", "wan0", "other0", "lo")),
     "oifname": tuple(name_value(n) for n in ("eth1", "eth0", "eth2", "wan0", "lan0", "other0", "lo")),
 }
-_FIRST = ("transport header", "l4proto", "ct state", "ip frag-off", "dport", "daddr", "saddr", "iifname", "oifname")
+_FIRST = (
+    "transport header",
+    "later fragment",
+    "l4proto",
+    "ct state",
+    "ip frag-off",
+    "dport",
+    "daddr",
+    "saddr",
+    "iifname",
+    "oifname",
+)
 """Fields in the order in which their usual value matters most; the others follow."""
 
 _ECHO_REQUEST = {1: 8 << 8, 58: 128 << 8}
@@ -109,9 +120,11 @@ def packet_text(packet: Packet, space: Space, about: PacketSet | None = None, do
     """
     values = packet.values
     words = [_endpoints(packet, space)]
-    told = {"saddr", "daddr", "sport", "dport", "l4proto", "transport header", "ip6 nexthdr"}
+    told = {"saddr", "daddr", "sport", "dport", "l4proto", "transport header", "later fragment", "ip6 nexthdr"}
     if values.get("transport header") == 0 and packet.universe in (Universe.IP, Universe.IP6):
-        words.append("without transport header (a later fragment, or cut short)")
+        words.append("cut short before the transport header")
+    if values.get("later fragment") == 1:
+        words.append("a later fragment")
     for field in space.main_fields:
         usual = _USUAL.get(field.name, (0,))[0]
         if field.name in told or field.name not in values:

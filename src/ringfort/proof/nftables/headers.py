@@ -6,7 +6,7 @@ protocol 6 first), so they are added back here. Checked against ``nft --debug=ne
 
 from __future__ import annotations
 
-from ringfort.proof.fields import L4PROTO, TRANSPORT, Field, Universe
+from ringfort.proof.fields import L4PROTO, LATER_FRAGMENT, TRANSPORT, Field, Universe
 from ringfort.proof.ruleset import Condition, Read
 
 Layout = dict[str, tuple[int, int, str]]
@@ -91,6 +91,7 @@ _ESP: Layout = {"spi": (0, 32, "integer"), "sequence": (32, 32, "integer")}
 
 _IP_UNIVERSES = frozenset({Universe.IP, Universe.IP6})
 _HAS_TRANSPORT = Condition(TRANSPORT, ((1, 1),))
+_WHOLE = Condition(LATER_FRAGMENT, ((0, 0),))
 
 _TRANSPORTS: dict[str, tuple[int | None, Layout, frozenset[Universe]]] = {
     "th": (None, _PORTS, _IP_UNIVERSES),
@@ -155,11 +156,19 @@ def _transport_field(protocol: str, name: str) -> Read | None:
     return Read(Field("th", offset, width, f"{protocol} {name}", kind), tuple(conditions), universes)
 
 
+def _is_fast(offset: int, width: int) -> bool:
+    """Whether the kernel reads these bits on its fast way (nft_payload_select_ops), which ignores fragmentation."""
+    first, last = offset // 8, (offset + width + 7) // 8
+    size = last - first
+    return size in (1, 2, 4) and first % size == 0
+
+
 def raw_field(base: str, offset: int, width: int) -> Read | None:
     """``@nh,96,32`` and its like; None for a base that has no place here."""
     field = Field(base, offset, width, f"@{base},{offset},{width}")
     if base == "th":
-        return Read(field, (_HAS_TRANSPORT,), _IP_UNIVERSES)
+        conditions = (_HAS_TRANSPORT,) if _is_fast(offset, width) else (_HAS_TRANSPORT, _WHOLE)
+        return Read(field, conditions, _IP_UNIVERSES)
     if base in ("nh", "ll"):
         return Read(field)
     return None
