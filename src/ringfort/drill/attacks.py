@@ -22,8 +22,8 @@ CLOSED_UDP = (161, 5353)
 
 OUTSIDE = {4: ip_address("8.8.0.1"), 6: ip_address("2606:4700::1")}
 OUTSIDERS = 4096
-"""The first of the strangers' addresses of each family, and how many there are. Each probe of a stranger has its own, as
-an attacker who avoids scan detection would do it. No packet with them ever leaves the lab."""
+"""The first of the strangers' addresses of each family, and how many there are. Each probe of a stranger has its own,
+as an attacker who avoids scan detection would do it. No packet with them ever leaves the lab."""
 
 BOGONS = (ip_address("192.168.77.7"), ip_address("100.64.7.7"), ip_address("240.0.0.7"), ip_address("fc00:dead::7"))
 

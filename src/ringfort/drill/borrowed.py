@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from ringfort.drill import frames
 from ringfort.environment.model import Address
@@ -51,7 +52,7 @@ class BorrowedConnection:
         self._deadline = time.monotonic() + SECONDS
         self.is_closed = False
 
-    def __enter__(self) -> BorrowedConnection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,11 +100,9 @@ class BorrowedConnection:
 
     def _send(self, flags: int, data: bytes = b"") -> None:
         ends = self._ends
+        segment = frames.Segment(ends.source_port, ends.port, self._sent, self._received, flags, data)
         self._wire.send(
-            frames.tcp_segment(
-                ends.source_mac, ends.destination_mac, ends.source, ends.destination,
-                frames.Segment(ends.source_port, ends.port, self._sent, self._received, flags, data),
-            )  # fmt: skip
+            frames.tcp_segment(ends.source_mac, ends.destination_mac, ends.source, ends.destination, segment)
         )
 
     def _next(self) -> tuple[int, int, bytes] | None:

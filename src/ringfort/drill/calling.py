@@ -73,7 +73,9 @@ class Caller:
         gate = asyncio.Semaphore(AT_ONCE)
         return await asyncio.gather(*(self._call(call, connection, gate, seconds) for call, connection in opened))
 
-    async def _call(self, call: Call, connection: socket.socket | OSError, gate: asyncio.Semaphore, seconds: float) -> Answer:
+    async def _call(
+        self, call: Call, connection: socket.socket | OSError, gate: asyncio.Semaphore, seconds: float
+    ) -> Answer:
         if isinstance(connection, OSError):
             return Answer(call, admitted=False, detail=str(connection))
         async with gate:
@@ -147,5 +149,3 @@ def _judge(call: Call, line: bytes) -> Answer:
 
 def _line(call: Call) -> bytes:
     return f"ringfort {call.service.name} {call.receiver} ok\n".encode()
-
-

@@ -113,8 +113,10 @@ def stolen_calls(environment: Environment, victim: str) -> Iterator[Call]:
                 yield call
     if useless:
         for service in environment.services.values():
-            calls = [] if service.tls is not Tls.MUTUAL else _from_thief(
-                environment, service, victim, authority.host_holder(victim)
+            calls = (
+                []
+                if service.tls is not Tls.MUTUAL
+                else _from_thief(environment, service, victim, authority.host_holder(victim))
             )
             found = next(iter(calls), None)
             if found is not None:

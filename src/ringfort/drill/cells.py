@@ -45,8 +45,9 @@ class Cell:
 
     @property
     def unexplained(self) -> int:
-        """Probes that neither got through nor were counted by any mechanism."""
-        return self.probes - self.delivered - sum(self.refused_by.values())
+        """Probes that neither got through nor were counted by any mechanism. Counters see other packets too, now and
+        then, so that the sum may be one or two too large; then there is nothing to explain."""
+        return max(0, self.probes - self.delivered - sum(self.refused_by.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,8 @@ def _scan(lab: Lab, firing: Range, caller: Caller) -> Observation | None:
     works = caller.make([call])[0].admitted
     words = (
         f"{host.name} tried {attempts + 6} forbidden ports: its declared call to {call.receiver} was "
-        f"{'refused' if refused else 'still admitted'}, the counter of scanners rose by {counted}, and once forgotten it "
-        f"{'works' if works else 'does not work'} again"
+        f"{'refused' if refused else 'still admitted'}, the counter of scanners rose by {counted}, and once "
+        f"forgotten it {'works' if works else 'does not work'} again"
     )
     return Observation("scan detection", refused and counted > 0 and works, words)
 
@@ -84,7 +84,16 @@ def _closed(environment: Environment, host: Host, call: Call, number: int) -> Pr
     gateway = topology.gateway_mac(environment, host.segment)
     place = Place(PlaceKind.HOST, host.name)
     return Probe(
-        Attack.HOST_UNDECLARED, place, "", call.source, host.mac, call.destination, gateway, Kind.TCP, port, call.receiver
+        Attack.HOST_UNDECLARED,
+        place,
+        "",
+        call.source,
+        host.mac,
+        call.destination,
+        gateway,
+        Kind.TCP,
+        port,
+        call.receiver,
     )
 
 
@@ -106,7 +115,16 @@ def _limit(lab: Lab, firing: Range) -> Observation | None:
     provider_mac = topology.provider_mac(environment, entry.provider)
     place = Place(PlaceKind.INTERNET, entry.provider)
     probe = Probe(
-        Attack.INTERNET_CLOSED, place, "", outsider(mark, 0), provider_mac, entry.address, leg_mac, kind, entry.port, entry.host
+        Attack.INTERNET_CLOSED,
+        place,
+        "",
+        outsider(mark, 0),
+        provider_mac,
+        entry.address,
+        leg_mac,
+        kind,
+        entry.port,
+        entry.host,
     )
     site = environment.providers[entry.provider].site
     firing.forget_scanners()
@@ -157,7 +175,9 @@ def two_failures(lab: Lab, router: str) -> Observation | None:
                 holder = calls.holder_of(flow, caller)
                 found = next(_borrow(lab, router, caller, receiver, service, holder), None)
                 if found is not None:
-                    words = f"{router} taken over, with the stolen keys of {caller}: {found.detail}; two failures are two"
+                    words = (
+                        f"{router} taken over, with the stolen keys of {caller}: {found.detail}; two failures are two"
+                    )
                     return Observation("control", found.admitted, words)
     return None
 
@@ -185,4 +205,6 @@ def _borrow(lab: Lab, router: str, caller: str, receiver: str, service: Service,
         ends = Ends(own, destination, next(_ports), port, leg.mac, target.mac)
         with BorrowedConnection(lab, Device(DeviceKind.ROUTER, router), leg.interface, ends) as connection:
             admitted, detail = attempt(connection, context)
-        yield Attempt(f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}", admitted, detail)
+        yield Attempt(
+            f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}", admitted, detail
+        )

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Self
 
 from ringfort.environment.topology import Device
 from ringfort.errors import RingfortError
@@ -39,7 +40,7 @@ class Counters:
             opened.settimeout(5.0)
             self._sockets[device] = self._stack.enter_context(opened)
 
-    def __enter__(self) -> Counters:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -60,8 +60,9 @@ def mutual_services(environment: Environment) -> tuple[str, ...]:
 def failures(environment: Environment) -> Iterator[Failure]:
     """Every single failure of an environment, in the order of a packet's way."""
     yield from (Failure("port-security", key) for key in environment.segments)
-    yield from (Failure("router-filter", name) for name in environment.routers)
-    yield from (Failure("router-taken-over", name) for name in environment.routers)
+    for name in environment.routers:  # one after the other, because a router has to be made the active one for both
+        yield Failure("router-filter", name)
+        yield Failure("router-taken-over", name)
     yield from (Failure("host-firewall", name) for name in environment.hosts)
     yield from (Failure("host-taken-over", name) for name in environment.hosts)
     yield from (Failure("identity", name) for name in mutual_services(environment))
@@ -76,7 +77,8 @@ def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ..
     - A host's firewall: what is sent to this host (what it sends is judged by others anyway: every attacker owns its
       sender, and its own rules never counted).
     - Port security of a segment: what its hosts send, and what is sent to them.
-    - A site's router: everything that crosses it, which is everything that its hosts send or receive.
+    - A site's router: everything that crosses it, which is everything that its hosts send or receive. (Its own
+      addresses are then reachable, as it has no other guard; nothing listens there.)
     - A host taken over: what it sends.
     - A service's identity check: what is sent to its hosts. The authority: what is sent to any such service.
     """
@@ -125,5 +127,5 @@ def _around(environment: Environment, site: str) -> tuple[Scope, ...]:
     others = tuple(name for name in environment.hosts if name not in own)
     return (
         Scope(own, tuple(environment.hosts), internet=False),
-        Scope(others, own, internet=True, routers_too=True),
+        Scope(others, own, internet=True),
     )

@@ -76,9 +76,7 @@ def tcp_segment(
     return _ethernet(source_mac, destination_mac, source, destination, body, _TCP)
 
 
-def reset(
-    source_mac: str, destination_mac: str, source: Address, destination: Address, port: int, tag: int
-) -> bytes:
+def reset(source_mac: str, destination_mac: str, source: Address, destination: Address, port: int, tag: int) -> bytes:
     """The RST that takes back a probe's SYN (RFC 9293, 3.10.7.4), so that no half-open connection is left behind."""
     segment = Segment(tag_port(tag), port, (tag + 1) & 0xFFFFFFFF, 0, _RST)
     return tcp_segment(source_mac, destination_mac, source, destination, segment)
@@ -124,7 +122,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -142,5 +140,5 @@ def port_of(protocol: int, body: bytes) -> int | None:
         return None
     if protocol in (_ICMP, _ICMP6) and body[0] not in (_ECHO, _ECHO6):
         return None
-    port = int.from_bytes(body[where : where + 2], "big")
+    port = int.from_bytes(body[where : where + 2])
     return port if FIRST_PORT <= port < FIRST_PORT + PORTS else None

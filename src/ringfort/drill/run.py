@@ -33,10 +33,17 @@ from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
 from ringfort.lab.changes import Changes
 from ringfort.lab.lab import Lab
+from ringfort.proof.verdict import Verdict
 
 UNFINISHED = "handshake-unfinished"
 """What stands for a mechanism where the network let a borrowed address through to a service that checks identities, and
 no handshake can follow, because the answers go to the address's true owner."""
+
+NO_TRANSLATION = "no-translation"
+"""What stands for a mechanism where a published address leads nowhere, because the translation went with the filter."""
+
+_PUBLISHED = (Attack.INTERNET_CLOSED, Attack.INTERNET_BOGON)
+"""Attacks on published addresses."""
 
 Progress = Callable[[int, int, str], None]
 """Told the steps done, the steps in all, and what comes now."""
@@ -47,12 +54,12 @@ def _silent(_done: int, _all: int, _words: str) -> None:
 
 
 def drill(
-    lab: Lab, judge: Judge, *, only: Sequence[str] | None = None, progress: Progress = _silent
+    lab: Lab, verdict: Verdict | None = None, *, only: Sequence[str] | None = None, progress: Progress = _silent
 ) -> DrillResult:
     """Run the whole drill on a running lab. Whatever happens, the lab is mended at the end.
 
     Args:
-        judge: what the proof says of single packets.
+        verdict: what the proof says of the rules that are loaded; without it the promises are the measure.
         only: names or kinds of failures to drill; all when None.
 
     Raises:
@@ -62,10 +69,11 @@ def drill(
     with lab.locked():
         refuse_unfit(lab)
         with _tools(lab) as tools:
+            judge = Judge(lab.environment, verdict)
             return _Drill(lab, tools, judge, progress, len(chosen)).run(chosen)
 
 
-def quick(lab: Lab, judge: Judge, progress: Progress = _silent) -> DrillResult:
+def quick(lab: Lab, verdict: Verdict | None = None, progress: Progress = _silent) -> DrillResult:
     """A short drill, everything on: each flow once, and attacks from one host of each segment. A few seconds.
 
     Raises:
@@ -74,7 +82,7 @@ def quick(lab: Lab, judge: Judge, progress: Progress = _silent) -> DrillResult:
     with lab.locked():
         refuse_unfit(lab)
         with _tools(lab) as tools:
-            return _Drill(lab, tools, judge, progress, 0).quick()
+            return _Drill(lab, tools, Judge(lab.environment, verdict), progress, 0).quick()
 
 
 def refuse_unfit(lab: Lab) -> None:
@@ -154,6 +162,7 @@ class _Drill:
     def run(self, chosen: Sequence[Failure]) -> DrillResult:
         """The whole drill."""
         before = self._lab.active()
+        self._lab.reset()
         try:
             self._exercise_on_every_router()
             self._step("every attack, with everything on")
@@ -165,6 +174,7 @@ class _Drill:
                 self._fail(failure)
         finally:
             self._reactivate(before)
+            self._lab.reset()
         self._step("restored: every attack and every flow once more")
         self._attack(None, RESTORED)
         self._exercise(RESTORED)
@@ -226,10 +236,10 @@ class _Drill:
     def _fire(self, rows: Rows, failure: Failure | None, situation: str) -> None:
         for attack, probes in rows.items():
             outcome = self._tools.range.fire(probes)
-            self._account(outcome, failure, situation)
+            self._account(attack, outcome, failure, situation)
             self._cells.setdefault((attack, situation), Outcome()).add(outcome)
 
-    def _account(self, outcome: Outcome, failure: Failure | None, situation: str) -> None:
+    def _account(self, attack: Attack, outcome: Outcome, failure: Failure | None, situation: str) -> None:
         """Decide what a delivered probe means: it got through, or it waits for a handshake that can't be completed."""
         through = []
         for probe, receiver in outcome.delivered:
@@ -239,6 +249,9 @@ class _Drill:
             else:
                 through.append((probe, receiver))
         outcome.delivered = through
+        if failure is not None and failure.kind == "router-filter" and attack in _PUBLISHED and outcome.missing > 0:
+            # The published address belongs to nobody once the translation has gone with the filter.
+            outcome.refused_by[NO_TRANSLATION] += outcome.missing
         for probe, receiver in through:
             self._got_through(probe, f"the stack of {receiver} took it", failure, situation)
 
@@ -289,7 +302,9 @@ class _Drill:
         for answer in answers:
             outcome.sent += 1
             if answer.admitted:
-                self._admitted(Attack.STOLEN_KEYS, failure, f"{answer.call} with the keys of {failure.subject}", answer.detail)
+                self._admitted(
+                    Attack.STOLEN_KEYS, failure, f"{answer.call} with the keys of {failure.subject}", answer.detail
+                )
         self._count_identity(outcome, before)
 
     def _borrow(self, failure: Failure) -> None:
@@ -334,11 +349,15 @@ class _Drill:
 
     def _result(self) -> DrillResult:
         cells = tuple(
-            Cell(attack, situation, outcome.sent, dict(outcome.refused_by), len(outcome.delivered), dict(outcome.reasons))
+            Cell(
+                attack, situation, outcome.sent, dict(outcome.refused_by), len(outcome.delivered), dict(outcome.reasons)
+            )
             for (attack, situation), outcome in self._cells.items()
         )
         missing = sum(cell.unexplained for cell in cells)
-        words = "each probe was counted by what refused it" if not missing else f"{missing} probes were counted by nobody"
+        words = (
+            "each probe was counted by what refused it" if not missing else f"{missing} probes were counted by nobody"
+        )
         self._observations.append(Observation("accounting", not missing, words))
         self._progress(self._steps, self._steps, "done")
         return DrillResult(

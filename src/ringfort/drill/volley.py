@@ -6,6 +6,7 @@ saw and no receiver got was stopped by port isolation, which the kernel does not
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,9 +35,16 @@ _REASONS = {
     DeviceKind.SWITCH: frozenset(reason.name for reason in reasons.SWITCH_REASONS),
     DeviceKind.HOST: frozenset(reason.name for reason in reasons.HOST_REASONS),
 }
-_ANSWERS = {reasons.INVALID.name, reasons.UNDECLARED_OUT.name, reasons.FROM_ROUTER.name}
-"""Refusals that answers to probes cause (they go to the true owner of a borrowed address) and no opening probe can."""
-
+_NOT_OURS = {
+    reasons.INVALID.name,  # answers to probes, which go to the true owner of a borrowed address
+    reasons.UNDECLARED_OUT.name,
+    reasons.FROM_ROUTER.name,
+    reasons.UNDELIVERABLE.name,  # multicast listener reports of a router whose links have gone up
+    reasons.SWITCH_ITSELF.name,
+    reasons.DISCOVERY.name,
+}
+"""Refusals that other packets than probes cause, and that no opening probe can meet: these are sent as a host sends
+them, to the right next hop, and are no neighbour discovery. (A piece of no connection is refused as invalid.)"""
 
 Tags = dict[tuple[bytes, int], tuple[int, Probe]]
 """(claimed source, source port) -> tag and probe: how a probe is known again where it arrives."""
@@ -76,7 +84,7 @@ class Range:
         self._lab, self._wire, self._counters = lab, wire, counters
         self._environment: Environment = lab.environment
         self._active = lab.active()
-        self._tag = 0
+        self._tag = secrets.randbelow(frames.PORTS)  # not the same as in a drill a minute ago
         self._flush: dict[Device, str] = {}
         self.isolated: dict[str, bool] = dict.fromkeys(self._environment.segments, True)
         self._served = {
@@ -126,7 +134,8 @@ class Range:
         waiting = list(probes)
         while waiting:
             used: Counter[object] = Counter()
-            now, later = [], []
+            now: list[Probe] = []
+            later: list[Probe] = []
             for probe in waiting:
                 if used[probe.source] < most and len(now) < frames.PORTS // 4:
                     used[probe.source] += 1
@@ -182,6 +191,9 @@ class Range:
             if now > accounted:
                 accounted, deadline = now, time.monotonic() + SETTLE_SECONDS
             time.sleep(POLL_SECONDS)
+        if now > len(volley) - isolated:  # something else was counted too, and may have ended the wait too early
+            time.sleep(SETTLE_SECONDS / 4)
+            arrived.update(self._arrived(tags))
         self._take_back(arrived)
         return _outcome(len(volley), refused, list(arrived.values()))
 
@@ -192,7 +204,7 @@ class Range:
 
     def _refusals(self, devices: list[Device], attack: Attack) -> Counter[tuple[Device, str]]:
         found: Counter[tuple[Device, str]] = Counter()
-        ignored = frozenset() if attack is Attack.HOST_NOT_NEW else _ANSWERS
+        ignored = _NOT_OURS - {reasons.INVALID.name} if attack is Attack.HOST_NOT_NEW else _NOT_OURS
         for device in devices:
             known = _REASONS[device.kind]
             for name, packets in self._counters.read(device).items():

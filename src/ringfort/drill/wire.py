@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from ringfort.drill import frames
 from ringfort.drill.attacks import Probe
@@ -50,7 +51,7 @@ class Wire:
             if device.kind is not DeviceKind.SWITCH:
                 self._listen(device)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -86,9 +87,7 @@ class Wire:
 
     def take_back(self, tag: int, probe: Probe) -> None:
         """End the half-open connection that a probe has left behind."""
-        data = frames.reset(
-            probe.source_mac, probe.destination_mac, probe.source, probe.destination, probe.port, tag
-        )
+        data = frames.reset(probe.source_mac, probe.destination_mac, probe.source, probe.destination, probe.port, tag)
         self._sender(probe).send(data)
 
     def arrivals(self) -> list[Arrival]:

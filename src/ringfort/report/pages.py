@@ -11,11 +11,10 @@ from jinja2 import Environment as Templates
 from jinja2 import PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-
 from ringfort.environment.model import Environment
 from ringfort.proof.verdict import DepthEntry, Outcome, Refutation, Verdict
-from ringfort.report.svg import picture_svg
 from ringfort.report.summary import counts
+from ringfort.report.svg import picture_svg
 
 MOST_REFUTATIONS = 200
 """Refutations that a page tells in full; the rest is counted."""
@@ -24,11 +23,12 @@ MOST_DEPTHS = 40
 
 
 class DrillLike(Protocol):
-    """What a page needs of `ringfort.drill.result.DrillResult`, which may not be imported here: drill knows report's
-    neighbours, report doesn't know drill."""
+    """What a page needs of `ringfort.drill.result.DrillResult`, which stands above this package; its template asks for
+    more."""
 
     @property
-    def exit_code(self) -> int: ...
+    def exit_code(self) -> int:
+        """0 when everything held."""
 
 
 @cache
@@ -46,7 +46,7 @@ def _templates() -> Templates:
 
 
 def verify_html(environment: Environment, verdict: Verdict) -> str:
-    """The verdict of a proof as one page: picture, claims, depths, refutations, what is unknown and what was assumed."""
+    """The verdict of a proof as one page: picture, claims, depths, refutations, what is unknown, what was assumed."""
     shown = verdict.refutations[:MOST_REFUTATIONS]
     return _render(
         "verify.html.j2",
@@ -70,7 +70,7 @@ def drill_html(environment: Environment, result: DrillLike) -> str:
     return _render("drill.html.j2", environment, {}, drill=result, good=result.exit_code == 0)
 
 
-def _render(template: str, environment: Environment, marks: Mapping[str, str], **values: Any) -> str:
+def _render(template: str, environment: Environment, marks: Mapping[str, str], **values: object) -> str:
     page = _templates().get_template(template)
     picture = Markup(picture_svg(environment, marks))  # noqa: S704 - markup made by us, everything in it escaped
     return page.render(

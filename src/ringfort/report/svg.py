@@ -28,16 +28,16 @@ BADGES: Mapping[str, str] = {
     "reached": "reached",
     "held": "held",
 }
-"""What a mark says. ``lost``: a mechanism is gone; ``taken``: the attacker owns it; ``attacker``: where the attack comes
-from; ``reached``: what it got to; ``held``: what refused it."""
+"""What a mark says. ``lost``: a mechanism is gone; ``taken``: the attacker owns it; ``attacker``: where the attack
+comes from; ``reached``: what it got to; ``held``: what refused it."""
 
 
 def picture_svg(environment: Environment, marks: Mapping[str, str] | None = None) -> str:
     """Draw the environment.
 
     Args:
-        marks: thing -> key of `BADGES`; a thing is ``internet``, ``router:NAME``, ``segment:SITE/NAME`` or ``host:NAME``
-            (the mark stands on its group). Things that are not drawn are passed over.
+        marks: thing -> key of `BADGES`; a thing is ``internet``, ``router:NAME``, ``segment:SITE/NAME`` or
+            ``host:NAME`` (the mark stands on its group). Things that are not drawn are passed over.
 
     Returns:
         An ``<svg>`` element, fit for a file of its own and for a page.
