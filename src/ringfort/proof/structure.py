@@ -175,3 +175,27 @@ def with_stand_in(ruleset: Ruleset, mac: int) -> Ruleset:
         for table in ruleset.tables
     )
     return replace(ruleset, tables=tuple(tables))
+
+
+def same_rules(one: Ruleset, other: Ruleset) -> bool:
+    """Whether two rulesets do the same by their text: all but places, comments, counters and the order of elements."""
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(ruleset: Ruleset) -> Hashable:
+    return tuple(
+        (
+            table.family,
+            table.name,
+            table.dormant,
+            frozenset((name, chain.base, _deciding(chain)) for name, chain in table.chains.items()),
+            frozenset(_canonical_set(named) for named in table.sets.values()),
+        )
+        for table in ruleset.tables
+    )
+
+
+def _canonical_set(named: NamedSet) -> Hashable:
+    # What packets put into a dynamic set is state, and either way already.
+    elements = frozenset() if named.dynamic else frozenset(named.elements)
+    return named.name, named.types, named.dynamic, named.catch_all, named.unread, elements
