@@ -101,16 +101,14 @@ install_peers() {
     cp setup/benchmark.lock "$stamp"
 }
 
-# Loops that numba compiles are kept on disk, so that no command pays for them at its first run.
+# What numba compiles is kept beside its source, so that no large verification has to wait for it.
 warm_up() {
-    [ -f "$venv/warm.stamp" ] && [ "$(cat "$venv/warm.stamp")" = "$(warm_fingerprint)" ] && return 0
-    "$venv/bin/python" -c 'import ringfort.proof.warmup' 2>/dev/null || return 0
-    say "compiling the proof's loops"
-    run "compiling the proof's loops" "$venv/bin/python" -m ringfort.proof.warmup
-    warm_fingerprint >"$venv/warm.stamp"
+    wanted=$(cat "$venv/setup.stamp" src/ringfort/proof/sweep.py | sha256sum)
+    [ "$(cat "$venv/warm.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    say "compiling the proof's inner loop (half a minute, once)"
+    run "compiling the proof's inner loop" "$venv/bin/python" setup/warm.py
+    echo "$wanted" >"$venv/warm.stamp"
 }
-
-warm_fingerprint() { { cat "$venv/setup.stamp"; cat src/ringfort/proof/*.py; } | sha256sum; }
 
 install_packages
 install_python_packages
