@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ringfort.environment.model import Environment, Host
-from ringfort.environment.topology import gateway_mac, ports
+from ringfort.environment.topology import gateway_addresses, gateway_mac, ports
 from ringfort.proof.addresses import key_of
 from ringfort.proof.boxes import ALL_SERVICES
 from ringfort.proof.execute import Result
@@ -40,7 +40,7 @@ from ringfort.proof.layers import (
 )
 from ringfort.proof.read_host import doubtful
 from ringfort.proof.ruleset import Ruleset
-from ringfort.proof.structure import Executions
+from ringfort.proof.structure import ADDRESS_STAND_IN, STAND_IN, Executions, structure, with_stand_in
 
 NOTHING: Triple = ((0, 0), (0, 0), ALL_SERVICES)
 """In place of packets, where a hole is not about IP."""
@@ -61,10 +61,13 @@ class SwitchReader:
         """
         reading = _Reading(self.environment, segment)
         doubts: dict[DoubtfulRule, None] = {}
+        ruleset = with_stand_in(ruleset, reading.gateway, reading.gateway_address)
+        reading.gateway = STAND_IN
+        key = structure(ruleset) if self.executions.opaque else segment
         elements = self.executions.elements_in(ruleset)
         way = tuple(Hook(name, Layer.BRIDGE) for name in ("prerouting", "forward", "postrouting"))
         for universe in Universe:
-            result = self.executions.run(ruleset, segment, way, universe)
+            result = self.executions.run(ruleset, key, way, universe)
             doubts |= dict.fromkeys(doubtful(result))
             for box, arriving, leaving in _boxes(result, reading.names, elements):
                 reading.take(box, arriving, leaving, universe)
@@ -94,6 +97,8 @@ class _Reading:
             else:
                 self.hosts[name_value(port.interface)] = environment.hosts[port.host]
         self.gateway = number_of(gateway_mac(environment, segment))
+        v4 = [int(address) for address in gateway_addresses(environment, segment) if address.version == 4]
+        self.gateway_address = v4[0] if v4 else None
         self.layer = SwitchLayer()
         self.sent: dict[str, dict[int, set[Triple]]] = {}
         self.delivered: dict[str, dict[int, set[Triple]]] = {}
@@ -169,7 +174,7 @@ class _Reading:
             return
         mac = number_of(host.mac)
         own = {int(address) for address in host.addresses if address.version == 4}
-        first, last = box[SOURCE]
+        first, last = (self.gateway_address or 0,) * 2 if box[SOURCE] == (ADDRESS_STAND_IN,) * 2 else box[SOURCE]
         named = first == last and first in own
         if not (named and box[SOURCE_MAC] == (mac, mac) and box[ARP_MAC] == (mac, mac)):
             packets = ((first, min(last, 0xFFFFFFFF)), NOTHING[1], NOTHING[2])

@@ -76,18 +76,19 @@ def _read_layers(environment: Environment, layers: Layers, devices: set[Device])
                 layers.hosts[host.name] = hosts.read(host, layers.rulesets[device])
             except NotPlainError:
                 layers.hosts[host.name] = exact.read(host, layers.rulesets[device])
+    switches = SwitchReader(environment)
     for key in environment.segments:
         device = Device(DeviceKind.SWITCH, key)
         if device in devices:
             try:
-                layers.switches[key] = SwitchReader(environment).read(key, layers.rulesets[device])
+                layers.switches[key] = switches.read(key, layers.rulesets[device])
             except NotPlainError:
                 reader = SwitchReader(environment, Executions(opaque=False))
                 layers.switches[key] = reader.read(key, layers.rulesets[device])
     for site in environment.sites:
         if any(Device(DeviceKind.ROUTER, name) in devices for name in environment.sites[site].routers):
             _read_site(environment, site, layers)
-    layers.executions += hosts.executions.count
+    layers.executions += hosts.executions.count + switches.executions.count
 
 
 def _read_site(environment: Environment, site: str, layers: Layers) -> None:

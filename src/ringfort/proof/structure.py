@@ -6,11 +6,11 @@ execution treats lookups as opaque, so its result holds for each of them once it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ringfort.proof.execute import Result, execute
-from ringfort.proof.fields import CT_STATE, ETHER_SADDR, CtState, Universe
+from ringfort.proof.fields import CT_STATE, CtState, Universe
 from ringfort.proof.hooks import Hook
 from ringfort.proof.opaque import Behaviour, Opaque, behaviour, group_by_behaviour
 from ringfort.proof.packets import PacketSet, where
@@ -18,9 +18,11 @@ from ringfort.proof.ruleset import (
     Assign,
     Chain,
     Element,
+    Interval,
     Match,
     NamedSet,
     Note,
+    Read,
     Ruleset,
     Statement,
     Table,
@@ -151,30 +153,63 @@ def _tables(ruleset: Ruleset) -> dict[tuple[str, str], Table]:
 
 
 STAND_IN = 0x025249_4E4700
-"""A MAC address in place of each segment's gateway, so that hosts of all segments have the same structure."""
+"""A MAC address in place of each segment's gateway, so that devices of all segments have the same structure."""
+
+ADDRESS_STAND_IN = 0x0000_0001
+"""An IPv4 address (0.0.0.1, nobody's: RFC 6890, table 1) in place of each gateway's, in ARP."""
 
 
-def with_stand_in(ruleset: Ruleset, mac: int) -> Ruleset:
-    """The ruleset with ``mac`` replaced where a rule compares a source MAC address with it alone; texts left out."""
+def with_stand_in(ruleset: Ruleset, mac: int, address: int | None = None) -> Ruleset:
+    """The ruleset with a gateway's ``mac`` (and ``address``) replaced where a rule compares with it alone.
+
+    Texts are left out, because they name it.
+    """
+    stand_ins = {(48, mac): STAND_IN, (32, address): ADDRESS_STAND_IN}
 
     def stands_in(statement: Statement) -> Statement:
         if not isinstance(statement, Match):
             return statement
-        elements = statement.elements
-        about_mac = len(statement.key) == 1 and getattr(statement.key[0], "field", None) == ETHER_SADDR
-        if about_mac and isinstance(elements, tuple) and [e.key for e in elements] == [((mac, mac),)]:
-            elements = (Element(((STAND_IN, STAND_IN),)),)
-        return replace(statement, elements=elements, text="")
+        return replace(statement, elements=_replaced(statement, stand_ins), text="")
 
     def changed(chain: Chain) -> Chain:
         rules = (replace(rule, statements=tuple(map(stands_in, rule.statements))) for rule in chain.rules)
         return replace(chain, rules=tuple(rules))
 
     tables = (
-        replace(table, chains={name: changed(chain) for name, chain in table.chains.items()})
+        replace(
+            table,
+            chains={name: changed(chain) for name, chain in table.chains.items()},
+            sets={name: _set_with_stand_in(named, mac) for name, named in table.sets.items()},
+        )
         for table in ruleset.tables
     )
     return replace(ruleset, tables=tuple(tables))
+
+
+def _set_with_stand_in(named: NamedSet, mac: int) -> NamedSet:
+    places = [place for place, kind in enumerate(named.types) if kind == "ether_addr"]
+    if not places:
+        return named
+    elements = tuple(
+        replace(element, key=tuple(_put(mac, part) if i in places else part for i, part in enumerate(element.key)))
+        if any(element.key[place] == (mac, mac) for place in places)
+        else element
+        for element in named.elements
+    )
+    return replace(named, elements=elements)
+
+
+def _put(mac: int, part: Interval) -> Interval:
+    return (STAND_IN, STAND_IN) if part == (mac, mac) else part
+
+
+def _replaced(match: Match, stand_ins: Mapping[tuple[int, int | None], int]) -> tuple[Element, ...] | str:
+    elements = match.elements
+    if isinstance(elements, str) or len(elements) != 1 or len(match.key) != 1 or not isinstance(match.key[0], Read):
+        return elements
+    ((low, high),) = elements[0].key
+    other = stand_ins.get((match.key[0].field.width, low))
+    return elements if other is None or low != high else (Element(((other, other),)),)
 
 
 def same_rules(one: Ruleset, other: Ruleset) -> bool:

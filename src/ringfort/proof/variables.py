@@ -57,6 +57,7 @@ class Space:
         self._constants: dict[tuple[str, int], bool] = {}
         self._intervals: dict[tuple[Vector, int, int], BDDFunction] = {}
         self._vectors: dict[tuple[str, int, int], Vector] = {}
+        self._numbers: dict[tuple[str, int, int], tuple[int, ...]] = {}
         if opaque:
             self.manager.add_vars(opaque)
         self.true = self.manager.true()
@@ -108,9 +109,12 @@ class Space:
 
     def variables(self, field: Field) -> tuple[int, ...]:
         """The variable numbers of ``field``'s bits that are not constant."""
-        self.vector(field)
-        bits = (self.place(field.region, field.offset + i) for i in range(field.width))
-        return tuple(self._variables[bit] for bit in bits if bit in self._variables)
+        known = self._numbers.get(field.key)
+        if known is None:
+            self.vector(field)
+            bits = (self.place(field.region, field.offset + i) for i in range(field.width))
+            known = self._numbers[field.key] = tuple(self._variables[bit] for bit in bits if bit in self._variables)
+        return known
 
     def owner(self, variable: int) -> tuple[str, int]:
         """The region and bit a variable stands for."""
