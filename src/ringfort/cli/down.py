@@ -55,7 +55,8 @@ def _print(name: str, changes: Changes, format_: str) -> None:
         for namespace in changes.removed:
             click.echo(f"{namespace}: remove the namespace")
     would = "would be " if changes.is_dry_run else ""
-    click.echo(f"{name}: {len(changes.removed)} namespaces {would}removed, services {changes.services}")
+    services = f", services {would}stopped" if changes.services == "stopped" else ""
+    click.echo(f"{name}: {len(changes.removed)} namespaces {would}removed{services}")
 
 
 def _say(words: str) -> None:

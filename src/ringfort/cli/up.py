@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ringfort.cli.output import FORMAT, notices, results
 
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 20
 """Of a long list of changes, this many are printed."""
+
+SHOWN_TROUBLES = 10
+
+WIDTH = 110
+"""Columns where nobody says how many there are."""
 
 
 @click.command(
@@ -81,7 +88,10 @@ def _prove(lab: Lab) -> Verdict:
 
 
 def _attack(lab: Lab, verdict: Verdict) -> DrillResult:
-    raise NotImplementedError
+    from ringfort.drill.run import quick
+
+    _say("attacking it with real packets")
+    return quick(lab, verdict)
 
 
 def _exit_code(verdict: Verdict, drill: DrillResult | None) -> int:
@@ -142,31 +152,72 @@ def _print(
 
     console = results()
     is_terminal = sys.stdout.isatty()
-    click.echo(picture_text(environment, width=console.width if is_terminal else 100, colour=is_terminal))
-    console.print(_promises(verdict, drill))
-    console.print(f"{environment.name}: {_summary(changes)}; up, proved and attacked in {seconds:.1f} s")
-    if verdict.exit_code:
-        console.print(
-            f"[bold red]The proof is {verdict.outcome}.[/] The environment stays up. Look: ringfort verify {name} --live"
-        )
-    console.print("\n[bold]Try next[/]")
-    for line in _next(name, environment):
-        click.echo(f"  {line}")
+    click.echo(picture_text(environment, width=console.width if is_terminal else WIDTH, colour=is_terminal))
+    console.print(_promises(verdict, drill), width=None if is_terminal else WIDTH)
+    _print_troubles(name, verdict, drill)
+    attacked = " and attacked" if drill is not None else ""
+    click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s")
+    click.echo("\nTry next:")
+    for command_line, what in _next(name, environment):
+        click.echo(f"  {command_line:<58}  {what}")
 
 
 def _promises(verdict: Verdict, drill: DrillResult | None) -> Table:
-    table = Table(title="Promises", title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False, box=None, header_style="bold")
     for heading in ("promise", "what it says", "checked", "result"):
         table.add_column(heading, justify="right" if heading == "checked" else "left")
     for claim in verdict.claims:
-        table.add_row(claim.name, claim.statement, f"{claim.checked:,} {claim.unit}", _coloured(str(claim.outcome)))
+        checked = f"{claim.checked:,} {claim.unit}"
+        table.add_row(claim.name, Text(claim.statement), checked, _coloured(str(claim.outcome)))
+    if drill is not None:
+        table.add_row("used", "declared flows work with real packets", f"{drill.tried:,} calls", _worked(drill))
+        held = "held" if drill.exit_code == 0 else drill.verdict
+        table.add_row(
+            "attacked", "real packets that nobody declared stay out", f"{drill.probes:,} packets", _coloured(held)
+        )
     return table
 
 
-def _coloured(outcome: str) -> str:
-    colour = {"proved": "green", "refuted": "red", "held": "green"}.get(outcome, "yellow")
-    return f"[{colour}]{outcome}[/]"
+def _worked(drill: DrillResult) -> Text:
+    return _coloured("all work" if drill.worked == drill.tried else f"{drill.tried - drill.worked:,} failed")
 
 
-def _next(name: str, environment: Environment) -> list[str]:
-    return [f"ringfort verify {name} --live", f"ringfort drill {name}", f"ringfort down {name}"]
+def _coloured(outcome: str) -> Text:
+    good = {"proved", "held", "all work"}
+    return Text(outcome, style="green" if outcome in good else "yellow" if outcome == "unknown" else "bold red")
+
+
+def _print_troubles(name: str, verdict: Verdict, drill: DrillResult | None) -> None:
+    console = results()
+    troubles = [Text(f"{found.summary}\n    close it: {found.edit}") for found in verdict.refutations]
+    troubles += [Text(f"{found.summary} ({found.device}, {found.rule_place})") for found in verdict.unknowns]
+    if drill is not None:
+        troubles += [Text(f"got through: {found.probe}: {found.evidence}") for found in drill.delivered]
+        troubles += [Text(f"failed: {words}") for exercise in drill.exercises for words in exercise.failed]
+        troubles += [Text(f"drill and proof disagree about {found.probe}") for found in drill.disagreements]
+    if not troubles:
+        return
+    console.print()
+    for trouble in troubles[:SHOWN_TROUBLES]:
+        console.print(Text("- ", style="red") + trouble)
+    if len(troubles) > SHOWN_TROUBLES:
+        console.print(f"  and {len(troubles) - SHOWN_TROUBLES} more")
+    console.print(f"The environment stays up. All of it: ringfort verify {name} --live", markup=False)
+
+
+def _next(name: str, environment: Environment) -> Iterator[tuple[str, str]]:
+    from ringfort.lab.rootless import is_inside
+
+    yield f"ringfort verify {name} --live", "prove what the kernel holds now"
+    for flow in environment.flows.values():
+        service = environment.services[flow.service]
+        hosts = [host for host in service.hosts if host not in flow.callers]
+        if flow.callers and hosts and service.ports:
+            where = f"{flow.callers[0]} {hosts[0]} {service.protocol}/{service.ports[0].first}"
+            yield f"ringfort explain {name} {where}", "which rule of which device decides"
+            break
+    yield f"ringfort drill {name}", "attack it, with every single failure in turn"
+    router = next(iter(environment.routers), None)
+    if router is not None and not is_inside():
+        yield f"ip netns exec rf-{environment.name}.{router} nft list ruleset", "the rules of a router"
+    yield f"ringfort down {name}", "remove all of it"

@@ -53,6 +53,7 @@ def build(
 ) -> Changes:
     """Make the kernel hold the environment; say what had to change. The caller holds the lab's lock."""
     changes = Changes(is_dry_run=dry_run)
+    nft.require()
     wanted = plan.plan(environment, active)
     own = ours(environment.name, connections)
     refuse_foreign(environment, wanted, own)

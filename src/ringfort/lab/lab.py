@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -180,14 +180,12 @@ class Lab:
     @contextmanager
     def without(self, *names: str) -> Iterator[None]:
         """Run the block with these mechanisms switched off; they are on again afterwards, whatever happened."""
-        with self.locked():
-            try:
-                for name in names:
-                    self.disable(name)
-                yield
-            finally:
-                for name in names:
-                    self.restore(name)
+        with self.locked(), ExitStack() as restoring:
+            for name in names:
+                mechanism = mechanisms.parse(self.environment, name)
+                restoring.callback(self._switch, mechanism, on=True)  # each one, even if another fails
+                self._switch(mechanism, on=False)
+            yield
 
     def _switch(self, mechanism: mechanisms.Mechanism, *, on: bool) -> None:
         with self.locked():

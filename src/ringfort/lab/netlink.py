@@ -40,7 +40,10 @@ Message: TypeAlias = Any
 
 
 class Connections:
-    """Open rtnetlink connections, one for each namespace. Use as a context manager, or call `close`."""
+    """Open rtnetlink connections, one for each namespace, the last used ones. Use as a context manager, or `close`."""
+
+    LIMIT = 100
+    """How many stay open. Each costs a few descriptors, and libnftables can't take those beyond 1023 (select(2))."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[int | None, Netlink]] = {}
@@ -53,18 +56,24 @@ class Connections:
 
     def close(self) -> None:
         """Close them all; afterwards nothing of ours keeps a namespace alive."""
-        for _, connection in self._open.values():
-            connection.close()
-        self._open.clear()
+        for name in list(self._open):
+            self._close(name)
+
+    def _close(self, namespace: str) -> None:
+        _, connection = self._open.pop(namespace)
+        connection.close()
 
     def to(self, namespace: str) -> Netlink:
         """The connection to a namespace; a new one if the namespace was made anew."""
         inode = netns.identity(namespace)
-        if namespace in self._open:
-            known, connection = self._open[namespace]
-            if known == inode:
-                return connection
-            connection.close()
+        known, connection = self._open.get(namespace, (None, None))
+        if connection is not None and known == inode:
+            self._open[namespace] = self._open.pop(namespace)  # used last
+            return connection
+        if connection is not None:
+            self._close(namespace)
+        elif len(self._open) >= self.LIMIT:
+            self._close(next(iter(self._open)))
         with netns.inside(namespace):
             connection = IPRoute()
         self._open[namespace] = (inode, connection)

@@ -8,6 +8,7 @@ somebody else made under a name we need is never touched.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def _check(result: int, what: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        hint = "are you root, with the right to administer the network?" if number == errno.EPERM else ""
+        raise RingfortError("kernel-refused", f"the kernel refuses to {what}: {os.strerror(number)}", hint)
 
 
 def path(name: str) -> Path:

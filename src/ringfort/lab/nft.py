@@ -47,6 +47,15 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def require() -> None:
+    """Make sure that libnftables is there.
+
+    Raises:
+        RingfortError: it is not; says what to install.
+    """
+    _library()
+
+
 def run(namespace: str, commands: str, *, as_json: bool = False) -> str:
     """Run nft commands inside a namespace, as one transaction; what ``nft`` would print.
 

@@ -50,6 +50,11 @@ class Holder:
         return bool(self.started) and state.started(self.pid) == self.started
 
 
+def is_inside() -> bool:
+    """Whether this command runs inside the user namespace of an ordinary user's lab."""
+    return INSIDE in os.environ
+
+
 def enter(environment: str, *, make: bool = False, leave: bool = False) -> None:
     """Make sure that this command may work on the lab of an environment.
 
@@ -63,7 +68,7 @@ def enter(environment: str, *, make: bool = False, leave: bool = False) -> None:
     Raises:
         RingfortError: not root, and there is no user namespace to enter, or the kernel doesn't let us make one.
     """
-    if INSIDE in os.environ:
+    if is_inside():
         return
     holder = find(environment)
     if holder is None and not make:
@@ -83,7 +88,7 @@ def enter(environment: str, *, make: bool = False, leave: bool = False) -> None:
 
 def has_nothing(environment: str) -> bool:
     """Whether this user, not being root, has no lab of that name at all."""
-    return INSIDE not in os.environ and os.geteuid() != 0 and find(environment) is None
+    return not is_inside() and os.geteuid() != 0 and find(environment) is None
 
 
 def _run(environment: str, holder: Holder, *, leave: bool) -> None:

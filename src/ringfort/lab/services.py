@@ -24,6 +24,7 @@ from ringfort.environment.model import Protocol, Tls
 from ringfort.lab import checks
 from ringfort.lab.listeners import Listener, opened_ports
 from ringfort.lab.netns import inside
+from ringfort.lab.state import raise_file_limit
 
 HANDSHAKE_SECONDS = 5.0
 IDLE_SECONDS = 30.0
@@ -298,6 +299,7 @@ async def _control(process: Process, reader: asyncio.StreamReader, writer: async
 
 
 async def _main(directory: Path) -> None:
+    raise_file_limit()
     process = Process(json.loads((directory / "services.json").read_text()))
     await process.open()
     path = directory / "services.sock"
