@@ -65,7 +65,9 @@ def look_up(table: TableBuilder, chain: str, family: Family, entries: Entries, p
     ported = nft.concat(source, destination, nft.meta("l4proto"), nft.payload("th", "dport"))
     types = (family.address_type, family.address_type, "inet_proto", "inet_service")
     if entries.exact:
-        name = table.map(family.named(prefix), types, _exact(entries), comment=what)
+        name = table.map(
+            family.named(prefix), types, _exact(entries), comment=f"{what}: source, destination, protocol, port"
+        )
         table.rule(chain, nft.vmap(ported, name))
     if entries.wide:
         name = table.map(
@@ -73,11 +75,16 @@ def look_up(table: TableBuilder, chain: str, family: Family, entries: Entries, p
             types,
             _wide(entries),
             flags=("interval",),
-            comment=f"{what}: long port ranges",
+            comment=f"{what}: source, destination, protocol, long range of ports",
         )
         table.rule(chain, nft.vmap(ported, name))
     if entries.echo:
-        name = table.map(family.named(f"{prefix}-echo"), types[:2], _echo(entries), comment=f"{what}, echo requests")
+        name = table.map(
+            family.named(f"{prefix}-echo"),
+            types[:2],
+            _echo(entries),
+            comment=f"{what}: source and destination of echo requests",
+        )
         echo = nft.match(nft.payload(family.echo, "type"), "echo-request")
         table.rule(chain, echo, nft.vmap(nft.concat(source, destination), name))
 

@@ -49,7 +49,7 @@ class _Host:
         table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
         new = table.chain("from-gateway")
         table.rule(new, by_state(table))
-        self._look_up(new, self._callers(), "incoming", "flows to this host: source, destination, port")
+        self._look_up(new, self._callers(), "incoming", "flows to this host")
         for family in self.families:
             self._public(new, family)
         table.rule(new, table.refuse(reasons.UNDECLARED))
@@ -62,7 +62,7 @@ class _Host:
         table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
         new = table.chain("to-gateway")
         table.rule(new, by_state(table))
-        self._look_up(new, self._callees(), "outgoing", "flows from this host: source, destination, port")
+        self._look_up(new, self._callees(), "outgoing", "flows from this host")
         table.rule(new, table.refuse(reasons.UNDECLARED_OUT))
 
     def _look_up(self, chain: str, entries: dict[int, Entries], prefix: str, what: str) -> None:

@@ -215,7 +215,7 @@ class _Router:
         for family in self.families:
             new = table.chain(family.named("new"))
             refuse_scanners(table, new, family, environment.scan_detection)
-            look_up(table, new, family, entries[family.version], "flows", "declared flows: source, destination, port")
+            look_up(table, new, family, entries[family.version], "flows", "declared flows")
             self._public(new, family)
             remember_refusals(table, new, family, environment.scan_detection)
             table.rule(new, table.refuse(reasons.UNDECLARED))
@@ -265,6 +265,8 @@ class _Router:
 
     def _flow_chains(self, entries: dict[int, Entries]) -> None:
         used = entries[4].chains() | entries[6].chains() | {self._flow_of(published) for published in self.published}
+        if not used:
+            return
         admit = self.table.chain("admit")
         for chain in sorted(used):
             self.table.flow(chain, self.plan.comment(chain), nft.goto(admit))
