@@ -1,0 +1,270 @@
+"""The four promises over an environment, decided by the rules that are loaded.
+
+1. open: every declared flow is possible, whichever router is active;
+2. closed: nothing undeclared is possible from any place, with any source address;
+3. depth: 2. holds with any one failure;
+4. confidential: whatever crosses a site or a cluster boundary is under TLS.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ringfort.environment.identity import IdentityCheck
+from ringfort.environment.model import Environment, Flow, Tls
+from ringfort.environment.topology import Device, devices
+from ringfort.proof.addresses import key_of
+from ringfort.proof.background import Background
+from ringfort.proof.declared import declared_boxes
+from ringfort.proof.depth import depth_table
+from ringfort.proof.engine import Question, Result, build
+from ringfort.proof.findings import Finding, cell_findings, gate_findings
+from ringfort.proof.layers import DoubtfulRule
+from ringfort.proof.local import local_findings
+from ringfort.proof.reading import Layers, boxes_of, facts_of, partial_gates, read_layers
+from ringfort.proof.telling import Teller
+from ringfort.proof.trail import Follower
+from ringfort.proof.verdict import Claim, Outcome, Refutation, Unknown, Verdict
+
+STATEMENTS = {
+    "open": "every declared flow is possible, whichever router is active",
+    "closed": "nothing undeclared is possible from any place, with any source address",
+    "depth": "nothing undeclared becomes possible by any one failure",
+    "confidential": "whatever crosses a site or a cluster boundary is under TLS",
+}
+
+MOST_GROUPS = 24
+"""Refutations of one claim and kind that are told one by one."""
+
+Clock = Callable[[], float]
+
+
+def verify(
+    environment: Environment,
+    rulesets: Mapping[Device, object],
+    identity_checks: Mapping[str, Sequence[IdentityCheck]],
+    *,
+    live: bool = False,
+    clock: Clock | None = None,
+) -> Verdict:
+    """Decide the promises.
+
+    Args:
+        rulesets: what is loaded on each device, as ``nft --json list ruleset`` gives it.
+        identity_checks: what the services of each host really check.
+        live: whether these were read from running devices; repeated in the verdict.
+        clock: seconds from some moment, to tell how long it took; without it no times are told.
+
+    Raises:
+        RingfortError: a device's ruleset is missing or unreadable.
+    """
+    now = clock or (lambda: 0.0)
+    start = now()
+    layers = read_layers(environment, devices(environment), rulesets)
+    question = build(
+        environment, boxes_of(environment, layers, identity_checks), facts_of(environment, layers, identity_checks)
+    )
+    loaded = now()
+    result = question.ask()
+    proof = Proof(environment, layers, identity_checks, question, result)
+    findings = proof.findings()
+    swept = now()
+    refutations, unknowns = proof.tell(findings)
+    seconds = {"open": swept - loaded, "closed": swept - loaded, "depth": swept - loaded}
+    leaks, crossing = confidential(environment, identity_checks)
+    refutations += leaks
+    checked = proof.checked(crossing)
+    claims = tuple(
+        _claim(name, refutations, unknowns, checked[name], seconds.get(name, 0.0)) for name in STATEMENTS
+    )
+    return Verdict(
+        environment.name,
+        live,
+        claims,
+        tuple(refutations),
+        tuple(unknowns),
+        depth_table(environment, question, result, proof.background, findings),
+        proof.assumptions(),
+        proof.counts(),
+        now() - start,
+    )
+
+
+def _claim(
+    name: str, refutations: Sequence[Refutation], unknowns: Sequence[Unknown], checked: tuple[int, str], seconds: float
+) -> Claim:
+    broken = sum(refutation.count for refutation in refutations if refutation.claim == name)
+    outcome = Outcome.PROVED
+    if any(unknown.claim == name for unknown in unknowns):
+        outcome = Outcome.UNKNOWN
+    if broken:
+        outcome = Outcome.REFUTED
+    return Claim(name, STATEMENTS[name], outcome, *checked, broken, seconds)
+
+
+@dataclass(slots=True)
+class Proof:
+    """One environment's question and its answer, on the way to a verdict."""
+
+    environment: Environment
+    layers: Layers
+    checks: Mapping[str, Sequence[IdentityCheck]]
+    question: Question
+    result: Result
+
+    @property
+    def background(self) -> Background:
+        """What no rule accepts."""
+        return Background(self.environment, self.layers.different)
+
+    def findings(self) -> list[Finding]:
+        """Everything that breaks a promise, in groups."""
+        names = {key_of(a): host.name for host in self.environment.hosts.values() for a in host.addresses}
+        gates = partial_gates(self.environment, self.layers)
+        found = cell_findings(self.environment, self.question, self.result)
+        found += gate_findings(self.environment, declared_boxes(self.environment), gates, names)
+        found += local_findings(self.environment, self.layers)
+        found += self.background.findings()
+        return _grouped(found)
+
+    def tell(self, findings: Iterable[Finding]) -> tuple[list[Refutation], list[Unknown]]:
+        """Findings in words; those that hang on a rule that was not understood are unknown and not refuted."""
+        follower = Follower(self.environment, self.layers.rulesets, self.checks)
+        teller = Teller(self.environment, follower)
+        refutations, unknowns = [], self.unread()
+        for finding in findings:
+            told = teller.tell(finding)
+            if told.certain:
+                refutations.append(told.refutation)
+            else:
+                unknowns += [
+                    replace(unknown, claim=finding.claim, summary=told.refutation.summary)
+                    for unknown in self.unread()[:1]
+                ]
+        return refutations, unknowns
+
+    def unread(self) -> list[Unknown]:
+        """The rules that were not understood; whether a declared flow passes them stays open."""
+        unknowns = []
+        for device, doubt in self._doubts():
+            if not doubt.state:
+                summary = f"{device} has a rule that is not understood: {doubt.text}"
+                unknowns.append(Unknown("open", device, doubt.place, doubt.reason, summary))
+        return unknowns
+
+    def _doubts(self) -> Iterable[tuple[str, DoubtfulRule]]:
+        for names in self.layers.different.values():
+            for name in names:
+                yield from ((f"router:{name}", doubt) for doubt in self.layers.routers[name].doubts)
+        for key, switch in self.layers.switches.items():
+            yield from ((f"switch:{key}", doubt) for doubt in switch.doubts)
+        for name, host in self.layers.hosts.items():
+            yield from ((f"host:{name}", doubt) for doubt in host.doubts)
+
+    def assumptions(self) -> tuple[str, ...]:
+        """What the answers take for granted."""
+        states = Counter(doubt.reason for _, doubt in self._doubts() if doubt.state)
+        return (
+            "packets of new connections are asked about; replies follow from them",
+            "interfaces are wired as declared, and each device forwards only what its rules accept",
+            *(f"open: as long as limits are not exceeded ({reason})" for reason in states),
+        )
+
+    def checked(self, crossing: int) -> dict[str, tuple[int, str]]:
+        """How much each claim was asked of."""
+        counts = self.counts()
+        failures = counts["mechanisms"] + counts["routers"] + 2 * counts["hosts"] + 1
+        return {
+            "open": (counts["declared"], "declared communications"),
+            "closed": (counts["cells"], "cells"),
+            "depth": (failures, "failures"),
+            "confidential": (crossing, "crossing communications"),
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Sizes, for people."""
+        environment = self.environment
+        mutual = sum(check.tls is Tls.MUTUAL for checks in self.checks.values() for check in checks)
+        sizes = (len(environment.routers), len(environment.segments), len(environment.hosts))
+        return {
+            "sites": len(environment.sites),
+            "routers": sizes[0],
+            "segments": sizes[1],
+            "hosts": sizes[2],
+            "services": len(environment.services),
+            "flows": len(environment.flows),
+            "mechanisms": sum(sizes) + mutual,
+            "declared": len(declared_boxes(environment)),
+            "boxes": len(self.question.boxes.bit),
+            "buckets": self.question.buckets,
+            "cells": self.result.cells,
+        }
+
+
+def _grouped(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings of one kind between the same ends about the same service are one; too many of a kind are one."""
+    merged = _merged(findings, lambda f: (f.claim, f.kind, f.zone, f.segment, f.service, f.note))
+    many = Counter((finding.claim, finding.kind) for finding in merged)
+    crowded = {key for key, count in many.items() if count > MOST_GROUPS}
+    rest = [f for f in merged if (f.claim, f.kind) not in crowded]
+    whole = _merged((f for f in merged if (f.claim, f.kind) in crowded), lambda f: (f.claim, f.kind, f.segment))
+    if len(whole) > MOST_GROUPS:
+        whole = _merged(whole, lambda f: (f.claim, f.kind))
+    return rest + whole
+
+
+def _merged(findings: Iterable[Finding], key: Callable[[Finding], tuple[object, ...]]) -> list[Finding]:
+    groups: dict[tuple[object, ...], Finding] = {}
+    for finding in findings:
+        known = groups.get(key(finding))
+        if known is None:
+            groups[key(finding)] = finding
+        else:
+            weaker = finding if finding.depth < known.depth else known
+            groups[key(finding)] = replace(weaker, count=known.count + finding.count)
+    return list(groups.values())
+
+
+def confidential(
+    environment: Environment, checks: Mapping[str, Sequence[IdentityCheck]]
+) -> tuple[list[Refutation], int]:
+    """Flows that cross a site or a cluster boundary to a service without TLS; and how many communications cross."""
+    refutations, crossing = [], 0
+    for flow in environment.flows.values():
+        bare: list[tuple[str, str]] = []
+        for name in environment.services[flow.service].hosts:
+            callers = [caller for caller in flow.callers if _crosses(environment, caller, name)]
+            crossing += len(callers)
+            if not _encrypted(flow, checks.get(name, ())):
+                bare += [(caller, name) for caller in callers]
+        if bare:
+            refutations.append(_unencrypted(environment, flow, bare))
+    return refutations, crossing
+
+
+def _crosses(environment: Environment, caller: str, receiver: str) -> bool:
+    one, other = environment.hosts[caller], environment.hosts[receiver]
+    clusters = environment.segments[one.segment].cluster, environment.segments[other.segment].cluster
+    return one.site != other.site or clusters[0] != clusters[1]
+
+
+def _encrypted(flow: Flow, checks: Sequence[IdentityCheck]) -> bool:
+    return any(check.service == flow.service and check.tls is not Tls.NONE for check in checks)
+
+
+def _unencrypted(environment: Environment, flow: Flow, pairs: list[tuple[str, str]]) -> Refutation:
+    service = environment.services[flow.service]
+    caller, receiver = (environment.hosts[name] for name in pairs[0])
+    declared = service.tls is not Tls.NONE
+    edit = (
+        f"{service.name} on {receiver.name} does not speak TLS as declared: run `ringfort up`"
+        if declared
+        else f"set `tls: mutual` on service {service.name} ({service.origin})"
+    )
+    summary = f"flow {flow.name} ({flow.origin}) crosses from {caller.segment} to {receiver.segment} without TLS"
+    return Refutation(
+        "confidential", "no-tls", summary, caller.segment, receiver.segment, len(pairs), None, (),
+        (f"identity:{service.name}",), "", 0, edit,
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""Findings that need no bucket: what a device's rules let through against its role, wherever it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ringfort.environment.model import Environment
+from ringfort.environment.topology import Device, DeviceKind
+from ringfort.proof.addresses import IPV6_BASE, address_of, key_of
+from ringfort.proof.boxes import protocol_and_port
+from ringfort.proof.findings import INTERNET, Finding, readable_service
+from ringfort.proof.layers import PortHole, RouterLayer, Span, Triple, meet, number_of
+from ringfort.proof.reading import Layers
+
+
+def local_findings(environment: Environment, layers: Layers) -> Iterator[Finding]:
+    """All of them, routers first."""
+    for names in layers.different.values():
+        for name in names:
+            yield from _router(environment, name, layers.routers[name])
+    for key, switch in layers.switches.items():
+        for hole in _strongest(switch.holes):
+            yield from _hole(environment, layers, key, hole)
+    for name, host in layers.hosts.items():
+        if host.stray:
+            yield _stray(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
+
+
+def _stray(device: Device, segment: str) -> Finding:
+    note = f"{device} accepts packets that neither begin a connection nor belong to one (ct state invalid or untracked)"
+    return Finding("closed", "stateless-accept", 0, 0, 0, "", "", segment, 1, 0, note=note)
+
+
+def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator[Finding]:
+    router = environment.routers[name]
+    site = environment.sites[router.site]
+    provider = f"internet:{site.providers[0]}" if site.providers else INTERNET
+    device = Device(DeviceKind.ROUTER, name)
+    if layer.stray:
+        yield _stray(device, "")
+    for one in layer.translations:
+        protocol, port = protocol_and_port(one.service)
+        target = "somewhere that is no host" if one.target is None else str(address_of(one.target))
+        at = f":{one.target_service}" if one.target_service is not None else ""
+        note = (
+            f"{device} translates {protocol}/{port} to {address_of(one.destination)} on {one.interface} into "
+            f"{target}{at}, which no published service declares"
+        )
+        yield Finding(
+            "closed", "undeclared-translation", _someone(one.destination), one.destination, one.service, provider,
+            INTERNET, "", 1, 0, note=note,
+        )  # fmt: skip
+    if layer.source_translation:
+        note = f"{device} changes the source address of forwarded packets, so that the next device sees another caller"
+        yield Finding("closed", "source-translation", 0, 0, 0, "", "", "", 1, 0, note=note)
+    yield from _towards(environment, device, layer.own, "router-itself", "accepts for itself")
+    yield from _towards(environment, device, layer.leaving, "to-the-internet", "lets out to the internet")
+    yield from _untrue(environment, layer.untrue, provider)
+
+
+def _someone(like: int) -> int:
+    """Somebody on the internet, in the same address family: 192.0.2.77 and 2001:db8:ffff::77 (RFC 5737, RFC 3849)."""
+    return IPV6_BASE + (0x20010DB8FFFF << 80) + 0x77 if like >= IPV6_BASE else 0xC000024D
+
+
+def _towards(
+    environment: Environment, device: Device, triples: list[Triple], kind: str, words: str
+) -> Iterator[Finding]:
+    """What a router accepts for itself or lets out: nothing is declared of either."""
+    if not triples:
+        return
+    source, destination, service = triples[0]
+    holder = _holder(environment, source)
+    place = f"host:{holder}" if holder else INTERNET
+    zone = environment.hosts[holder].segment if holder else INTERNET
+    key = _key_of_holder(environment, holder, source) if holder else source[0]
+    note = f"{device} {words} what no flow declares"
+    number = readable_service(*service)
+    yield Finding("closed", kind, key, destination[0], number, place, zone, INTERNET, len(triples), 0, note=note)
+
+
+def _holder(environment: Environment, span: Span) -> str:
+    for host in environment.hosts.values():
+        if any(meet(span, (key_of(a), key_of(a))) for a in host.addresses):
+            return host.name
+    return ""
+
+
+def _key_of_holder(environment: Environment, holder: str, span: Span) -> int:
+    return next(k for k in map(key_of, environment.hosts[holder].addresses) if meet(span, (k, k)))
+
+
+def _untrue(environment: Environment, triples: list[Triple], provider: str) -> Iterator[Finding]:
+    """A router forwards from a provider what cannot be true there: only the receiver is left to refuse it."""
+    groups: dict[str, list[tuple[Triple, int, str]]] = {}
+    for triple in triples:
+        receiver = _holder(environment, triple[1])
+        if receiver:
+            key = _key_of_holder(environment, receiver, triple[1])
+            groups.setdefault(environment.hosts[receiver].segment, []).append((triple, key, receiver))
+    for segment, found in groups.items():
+        (source, _, service), key, _ = found[0]
+        holder = _holder(environment, source)
+        claimed = _key_of_holder(environment, holder, source) if holder else source[0]
+        yield Finding(
+            "depth", "internet-spoofing", claimed, key, readable_service(*service), provider, INTERNET, segment,
+            len(found), 1,
+        )  # fmt: skip
+
+
+def _strongest(holes: Iterable[PortHole]) -> list[PortHole]:
+    """One hole for each kind and port, a neighbour's address before any other."""
+    chosen: dict[tuple[str, str], PortHole] = {}
+    for hole in holes:
+        chosen.setdefault((hole.kind, hole.host), hole)
+    return list(chosen.values())
+
+
+def _hole(environment: Environment, layers: Layers, segment: str, hole: PortHole) -> Iterator[Finding]:
+    device = Device(DeviceKind.SWITCH, segment)
+    if hole.kind == "protocol":
+        note = f"{device} lets {hole.host} send Ethernet frames that are neither IPv4, IPv6 nor ARP"
+        yield Finding("closed", "foreign-protocol", 0, 0, 0, f"host:{hole.host}", segment, segment, 1, 0, note=note)
+    elif hole.kind == "arp":
+        note = f"{device} lets {hole.host} speak ARP for addresses that are not its own"
+        yield Finding("closed", "arp-spoofing", 0, 0, 0, f"host:{hole.host}", segment, segment, 1, 0, note=note)
+    elif hole.kind == "neighbour":
+        yield _isolation(environment, segment, hole)
+    else:
+        yield from _false_source(environment, layers, segment, hole)
+
+
+def _isolation(environment: Environment, segment: str, hole: PortHole) -> Finding:
+    """Straight to a neighbour: only the neighbour itself is left to refuse it."""
+    source, destination, service = hole.packets
+    own = [k for k in map(key_of, environment.hosts[hole.host].addresses) if meet(source, (k, k))]
+    key = own[0] if own else source[0]
+    number = readable_service(*service)
+    place = f"host:{hole.host}"
+    return Finding("depth", "isolation-gone", key, destination[0], number, place, segment, segment, 1, 1)
+
+
+def _false_source(environment: Environment, layers: Layers, segment: str, hole: PortHole) -> Iterator[Finding]:
+    """A port lets its host claim another's address: what the true holder may send, only the keys are left to refuse."""
+    source, _, _ = hole.packets
+    site = environment.sites[environment.segments[segment].site]
+    forwarded = [t for name in layers.different[site.name] for t in layers.routers[name].forwarded]
+    for host in environment.hosts.values():
+        if host.segment != segment or host.name == hole.host or not _covers_mac(hole, host.mac):
+            continue
+        for key in map(key_of, host.addresses):
+            if not meet(source, (key, key)):
+                continue
+            sent = [t for t in forwarded if meet(t[0], (key, key)) and _holder(environment, t[1])]
+            if sent:
+                receiver = _holder(environment, sent[0][1])
+                there = _key_of_holder(environment, receiver, sent[0][1])
+                yield Finding(
+                    "depth", "port-security-gone", key, there, readable_service(*sent[0][2]), f"host:{hole.host}",
+                    segment, environment.hosts[receiver].segment, len(sent), 1,
+                )  # fmt: skip
+
+
+def _covers_mac(hole: PortHole, mac: str) -> bool:
+    return hole.mac[0] <= number_of(mac) <= hole.mac[1]
