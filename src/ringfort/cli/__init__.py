@@ -1,1 +1,1 @@
-"""The command line: one module for each verb; each parses, calls one core function, prints, and returns an exit code."""
+"""The command line: a module for each verb, which parses, calls one core function, prints, and returns an exit code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -24,19 +25,35 @@ VERBS = {
 }
 """Verb -> the module whose ``command`` is its click command."""
 
+READER_GONE = 141
+"""128 + SIGPIPE: what a shell reports for a program whose reader went away."""
+
 
 class Verbs(click.Group):
     """A group that imports a verb's module the first time the verb is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of a person's day."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, imported now."""
         if cmd_name not in VERBS:
             return None
         command = importlib.import_module(VERBS[cmd_name]).command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb. A reader that has gone (``| head``) ends it with 141, as SIGPIPE would; click would say 1."""
+        try:
+            outcome = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still buffered has no reader: without this Python complains about it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(READER_GONE) from None
+        return outcome
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +76,4 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
     sys.exit(outcome if isinstance(outcome, int) else 0)

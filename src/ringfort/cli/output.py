@@ -11,9 +11,16 @@ from rich.markup import escape
 from ringfort.errors import DeclarationError, RingfortError
 
 
+class _Results(Console):
+    """A console that leaves it to the command what a reader means that has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def results() -> Console:
     """The console for results: stdout, no wrapping when it is not a terminal."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _Results(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def notices() -> Console:
