@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
 from ringfort.lab import checks, control, netns
 from ringfort.lab.authority import host_holder, service_holder
-from ringfort.lab.client import Outcome, call
+from ringfort.lab.client import Outcome, call, context
 from ringfort.lab.lab import Lab
 from ringfort.network.identity import identity_checks
 from tests.lab import worlds
@@ -153,6 +154,20 @@ def test_a_certificate_of_another_authority_is_refused(lab: Lab, tmp_path_factor
     answer = call(lab, host("web-1"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-1", keys=forged)
     assert answer.outcome is Outcome.REFUSED
     assert lab.service_counts()["app", "app-1"][checks.UNTRUSTED] == 1
+
+
+def test_nothing_older_than_tls_1_3_and_nothing_without_tls_is_heard(lab: Lab) -> None:
+    before = lab.service_counts()["app", "app-1"].get(checks.HANDSHAKE, 0)
+    old = context(lab.keys, service_holder("web", "web-1"))
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with lab.inside(host("web-1")):
+        first, second = (socket.create_connection((APP_1, 8443), timeout=2) for _ in range(2))
+    with first, pytest.raises(OSError, match=r"protocol|alert|reset"):
+        old.wrap_socket(first)
+    with second, suppress(ConnectionResetError):
+        second.sendall(b"hello\n" * 10)
+        assert b"ringfort" not in second.recv(100)
+    assert lab.service_counts()["app", "app-1"][checks.HANDSHAKE] == before + 2
 
 
 def test_with_its_check_off_a_service_admits_anyone_and_says_so(lab: Lab) -> None:

@@ -63,6 +63,27 @@ def test_the_second_waits_for_the_first_and_is_told_who_it_is() -> None:
         thread.join()
 
 
+def test_who_waited_for_down_gets_a_lock_that_counts() -> None:
+    got: list[str] = []
+    started = threading.Event()
+
+    def waits() -> None:
+        with state.lock("shop", 10, lambda _: started.set()):
+            with pytest.raises(RingfortError), state.lock("shop", 0, got.append):
+                pass
+            got.append("alone")
+
+    thread = threading.Thread(target=waits)
+    with state.lock("shop", 0, print):
+        state.prepare("shop")
+        thread.start()
+        started.wait(10)
+        state.forget("shop")
+        assert not state.ROOT.exists()
+    thread.join(10)
+    assert got[-1] == "alone"
+
+
 def test_two_environments_do_not_wait_for_each_other() -> None:
     with state.lock("shop", 0, print), state.lock("other", 0, print):
         pass

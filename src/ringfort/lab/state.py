@@ -12,7 +12,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,15 @@ def prepare(environment: str) -> Path:
 
 
 def forget(environment: str) -> None:
-    """Remove the state directory and everything in it. The lock beside it stays: someone may wait for it."""
+    """Remove everything that was remembered, the lock too; its holder calls this last."""
     shutil.rmtree(directory(environment), ignore_errors=True)
+    _lock_file(environment).unlink(missing_ok=True)
+    with suppress(OSError):  # other labs have something there
+        ROOT.rmdir()
+
+
+def _lock_file(environment: str) -> Path:
+    return ROOT / f"{environment}.lock"
 
 
 @contextmanager
@@ -51,10 +58,8 @@ def lock(environment: str, wait_seconds: float, on_wait: Callable[[str], None]) 
     Raises:
         RingfortError: it is still held after that time.
     """
-    ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(ROOT / f"{environment}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _acquire(environment, wait_seconds, on_wait)
     try:
-        _acquire(descriptor, environment, wait_seconds, on_wait)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -62,11 +67,15 @@ def lock(environment: str, wait_seconds: float, on_wait: Callable[[str], None]) 
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, environment: str, wait_seconds: float, on_wait: Callable[[str], None]) -> None:
+def _acquire(environment: str, wait_seconds: float, on_wait: Callable[[str], None]) -> int:
     deadline = time.monotonic() + wait_seconds
     told = False
-    while not _try(descriptor):
+    while True:
+        descriptor = _open_lock(environment)
+        if _try(descriptor, environment):
+            return descriptor
         holder = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        os.close(descriptor)
         what = f"process {holder} is working on the lab of {environment!r}"
         if time.monotonic() > deadline:
             raise RingfortError("lab-busy", what, "try again when it has finished")
@@ -76,12 +85,20 @@ def _acquire(descriptor: int, environment: str, wait_seconds: float, on_wait: Ca
         time.sleep(POLL_SECONDS)
 
 
-def _try(descriptor: int) -> bool:
+def _open_lock(environment: str) -> int:
+    while True:
+        ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a ``down`` took the directory away meanwhile
+            return os.open(_lock_file(environment), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try(descriptor: int, environment: str) -> bool:
+    """Whether the lock is ours now: it is free, and still the file of that name and not one that ``down`` removed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(descriptor), _lock_file(environment).stat())
+    except (BlockingIOError, FileNotFoundError):
         return False
-    return True
 
 
 def load(environment: str, name: str) -> dict[str, Any]:
