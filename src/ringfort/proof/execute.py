@@ -26,6 +26,7 @@ from ringfort.proof.fields import Field, Universe
 from ringfort.proof.hooks import Hook, chains_at, possible
 from ringfort.proof.opaque import Opaque, OpaqueTable, opaque_bound
 from ringfort.proof.packets import Interval, PacketSet
+from ringfort.proof.rewrite import forwarded
 from ringfort.proof.ruleset import Doubt, Place, Ruleset
 from ringfort.proof.variables import Space, TooLargeError
 from ringfort.proof.walk import Recorder, Walk
@@ -186,6 +187,9 @@ def execute(
         raise TooLargeError from error
 
 
+_PREROUTING, _FORWARD = Hook("prerouting"), Hook("forward")
+
+
 def _hooks(hook: Hook | str | Sequence[Hook | str]) -> Iterable[Hook]:
     several = [hook] if isinstance(hook, Hook | str) else hook
     return [Hook(one) if isinstance(one, str) else one for one in several]
@@ -208,7 +212,9 @@ def _execute(
     evaluators: dict[tuple[str, str], Evaluator] = {}
     states = [State(domain, Changes())]
     dropped = space.false
-    for hook in hooks:
+    for i, hook in enumerate(hooks):
+        if hook == _FORWARD and _PREROUTING in hooks[:i]:
+            states = [State(state.live, forwarded(space, state.changes)) for state in states]
         for table, chain in chains_at(ruleset, hook, space.universe):
             key = (table.family, table.name)
             if key not in evaluators:

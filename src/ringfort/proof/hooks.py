@@ -49,7 +49,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One hook. ``device`` for ingress and egress: "" stands for a device no chain is bound to."""
+    """One hook. ``device`` for ingress and egress; "" where the ruleset does not tell it."""
 
     name: str
     layer: Layer = Layer.IP
@@ -77,7 +77,8 @@ _FAMILIES = {
 def hook_of(table: Table, base: Base) -> list[Hook]:
     """The hooks a base chain is attached to."""
     if base.hook in ("ingress", "egress"):
-        return [Hook(base.hook, Layer.NETDEV, device) for device in base.devices]
+        # nft 1.0.6 does not list the device of a chain: then the chain stands at a hook of no named device.
+        return [Hook(base.hook, Layer.NETDEV, device) for device in base.devices or ("",)]
     layer = {"bridge": Layer.BRIDGE, "arp": Layer.ARP}.get(table.family, Layer.IP)
     return [Hook(base.hook, layer)]
 

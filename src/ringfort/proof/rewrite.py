@@ -6,9 +6,9 @@ from oxidd.bdd import BDDFunction
 
 from ringfort.proof.changes import Bit, Changes, State
 from ringfort.proof.evaluate import Evaluator
-from ringfort.proof.fields import CT_STATUS, CtStatus, Field
+from ringfort.proof.fields import CT_STATUS, CtStatus, Field, Universe
 from ringfort.proof.ruleset import Assign, Expression, Interval, Translate
-from ringfort.proof.variables import Vector
+from ringfort.proof.variables import Space, Vector
 
 _ROUTED_BY = {"saddr": "saddr", "daddr": "daddr", "meta mark": "mark"}
 """Field -> the word for it in the name of a fib lookup."""
@@ -17,6 +17,27 @@ _ROUTED_BY = {"saddr": "saddr", "daddr": "daddr", "meta mark": "mark"}
 def translated_mark(*, source: bool) -> Bit:
     """A bit beside the packet's own: whether its source or destination has been translated."""
     return "translated", int(source)
+
+
+_HOPS = {Universe.IP: Field("nh", 64, 8, "ip ttl"), Universe.IP6: Field("nh", 56, 8, "ip6 hoplimit")}
+_IP_CHECKSUM = Field("nh", 80, 16, "ip checksum")
+
+
+def forwarded(space: Space, changes: Changes) -> Changes:
+    """What the kernel itself changes before the forward hook: one hop less (ip_forward, ip6_forward)."""
+    hops = _HOPS.get(space.universe)
+    vector = changes.vector(space, hops) if hops is not None else None
+    if hops is None or vector is None:
+        return changes
+    borrow = space.true
+    less: list[BDDFunction] = []
+    for bit in reversed(vector):
+        less.append(bit ^ borrow)
+        borrow = borrow & ~bit
+    changes = changes.assign(space, hops, tuple(reversed(less)))
+    if space.universe is Universe.IP:
+        changes = changes.lose(space, _IP_CHECKSUM, "the checksum changes with the time to live")
+    return changes
 
 
 class Rewriter:
