@@ -84,7 +84,7 @@ def _prove(lab: Lab) -> Verdict:
 
     _say("reading everything back and proving it")
     documents, checks = lab.read_back()
-    return verify(lab.environment, documents, checks, live=True)
+    return verify(lab.environment, documents, checks, live=True, clock=time.monotonic)
 
 
 def _attack(lab: Lab, verdict: Verdict) -> DrillResult:
@@ -152,8 +152,10 @@ def _print(
 
     console = results()
     is_terminal = sys.stdout.isatty()
-    click.echo(picture_text(environment, width=console.width if is_terminal else WIDTH, colour=is_terminal))
-    console.print(_promises(verdict, drill), width=None if is_terminal else WIDTH)
+    if not is_terminal:
+        console.width = WIDTH
+    click.echo(picture_text(environment, width=console.width, colour=is_terminal))
+    console.print(_promises(verdict, drill))
     _print_troubles(name, verdict, drill)
     attacked = " and attacked" if drill is not None else ""
     click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s")
