@@ -13,6 +13,7 @@ from ringfort.environment.model import Environment, Host
 from ringfort.proof.addresses import key_of
 from ringfort.proof.findings import INTERNET, Finding
 from ringfort.proof.sweep import UNSEEN
+from ringfort.proof.trail import somebody
 
 NOBODY_S_SERVICE = 6 << 16 | 9
 """tcp/9, "discard" (RFC 863): an example of a port that nobody serves."""
@@ -116,7 +117,7 @@ class Background:
         site = self.environment.sites[receiver.site]
         place = f"internet:{site.providers[0]}" if site.providers else INTERNET
         key = key_of(receiver.addresses[0])
-        outside = 0xC000024D if receiver.addresses[0].version == 4 else key_of(receiver.addresses[0])
+        outside = key_of(somebody(self.environment, receiver.addresses[0].version))
         return Finding(
             "depth", "shared-machine", outside, key, NOBODY_S_SERVICE, place, INTERNET, destination, 1, 1,
             note=receiver.name,

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
-from ringfort.proof.addresses import IPV6_BASE, address_of, key_of
+from ringfort.proof.addresses import address_of, key_of
 from ringfort.proof.boxes import protocol_and_port
-from ringfort.proof.findings import INTERNET, Finding, readable_service
+from ringfort.proof.findings import INTERNET, Finding, readable_service, version_of_key
 from ringfort.proof.layers import PortHole, RouterLayer, Span, Triple, meet, number_of
 from ringfort.proof.reading import Layers
+from ringfort.proof.trail import somebody
 
 
 def local_findings(environment: Environment, layers: Layers) -> Iterator[Finding]:
@@ -47,7 +48,7 @@ def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator
             f"{target}{at}, which no published service declares"
         )
         yield Finding(
-            "closed", "undeclared-translation", _someone(one.destination), one.destination, one.service, provider,
+            "closed", "undeclared-translation", key_of(somebody(environment, version_of_key(one.destination))), one.destination, one.service, provider,
             INTERNET, "", 1, 0, note=note,
         )  # fmt: skip
     if layer.source_translation:
@@ -56,11 +57,6 @@ def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator
     yield from _towards(environment, device, layer.own, "router-itself", "accepts for itself")
     yield from _towards(environment, device, layer.leaving, "to-the-internet", "lets out to the internet")
     yield from _untrue(environment, layer.untrue, provider)
-
-
-def _someone(like: int) -> int:
-    """Somebody on the internet, in the same address family: 192.0.2.77 and 2001:db8:ffff::77 (RFC 5737, RFC 3849)."""
-    return IPV6_BASE + (0x20010DB8FFFF << 80) + 0x77 if like >= IPV6_BASE else 0xC000024D
 
 
 def _towards(

@@ -337,6 +337,23 @@ class Follower:
         return holder is not None and any(holder.name in holders.get(caller, ()) for caller in check.callers)
 
 
+SOMEBODY = {
+    4: ("192.0.2.77", "203.0.113.77", "198.51.100.77", "9.9.9.77", "128.0.2.77"),
+    6: ("2001:db8:ffff::77", "2620:fe::77"),
+}
+"""Sources for examples: documentation networks (RFC 5737, RFC 3849) where they are no bogons, else any."""
+
+
+def somebody(environment: Environment, version: int) -> Address:
+    """An address that may be true on the internet."""
+    taken = [*environment.bogons, *internal_networks(environment)]
+    for text in SOMEBODY[version]:
+        address = ip_address(text)
+        if not any(address in network for network in taken if network.version == version):
+            return address
+    return ip_address(SOMEBODY[version][-1])
+
+
 def protocol_number(packet: Packet) -> int:
     """The IANA number of a packet's protocol."""
     return NUMBERS[packet.protocol] if packet.protocol in NUMBERS else int(packet.protocol)
