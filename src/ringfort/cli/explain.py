@@ -35,7 +35,7 @@ Exit code: 0 the packet gets through, 1 it is refused, 2 bad input, 3 unknown be
 @click.argument("destination", metavar="TO")
 @click.argument("service", metavar="[PROTO/PORT]", default="", required=False)
 @click.option("--live", is_flag=True, help="Ask the running devices for their rules instead of compiling them.")
-@click.option("--without", multiple=True, metavar="MECHANISM", help="As if it were gone, such as router-filter:north-r1.")
+@click.option("--without", multiple=True, metavar="MECHANISM", help="As if it were gone: router-filter:north-r1 ...")
 @click.option("--ipv6", is_flag=True, help="Over IPv6; without it over IPv4 where both ends have it.")
 @FORMAT
 def command(

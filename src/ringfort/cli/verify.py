@@ -39,7 +39,7 @@ Exit code: 0 proved, 1 refuted, 2 bad input, 3 unknown because of a rule.
 @click.argument("environment", metavar="[ENV]", required=False)
 @click.option("--live", is_flag=True, help="Ask the running devices for their rules instead of compiling them.")
 @click.option("--ruleset", "rulesets", multiple=True, metavar="FILE", help="Verify one ruleset, or compare two.")
-@click.option("--query", "queries", multiple=True, metavar="QUERY", help='With --ruleset: is this possible, "tcp dport 22".')
+@click.option("--query", "queries", multiple=True, metavar="QUERY", help="With --ruleset: is it possible? 'tcp dport 22'")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", help="How to print the result."
 )
@@ -96,7 +96,7 @@ def print_verdict(console: Console, environment: Environment, verdict: Verdict, 
     """The promises, what breaks them, the table of depth, what to do next."""
     source = "rules read back from every device" if verdict.live else "compiled rules"
     console.print(f"[bold]{verdict.environment}[/bold]: {source}, {verdict.seconds:.2f} s")
-    console.print(_promises(verdict))
+    _print_promises(console, verdict)
     for number, refutation in enumerate(verdict.refutations, 1):
         _print_refutation(console, number, refutation)
     for unknown in verdict.unknowns:
@@ -110,22 +110,14 @@ def print_verdict(console: Console, environment: Environment, verdict: Verdict, 
         console.print(line, markup=False)
 
 
-def _promises(verdict: Verdict) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("promise", "", "asked of", "broken by", "time"):
-        table.add_column(title, justify="left")
+def _print_promises(console: Console, verdict: Verdict) -> None:
     for claim in verdict.claims:
         colour = COLOURS[claim.outcome.value]
-        table.add_row(
-            f"[bold]{claim.name}[/bold]  {claim.statement}",
-            f"[{colour}]{claim.outcome.value}[/{colour}]",
-            f"{claim.checked:,} {claim.unit}",
-            f"{claim.broken:,}" if claim.broken else "-",
-            f"{claim.seconds:.2f} s",
-        )
-    return table
+        console.print(f"  [bold]{claim.name:<13}[/bold][{colour}]{claim.outcome.value:<9}[/{colour}]", end="")
+        broken = f", {claim.broken:,} broken" if claim.broken else ""
+        console.print(f"{claim.statement}", markup=False)
+        asked = f"{claim.checked:,} {claim.unit}{broken}, {claim.seconds:.2f} s"
+        console.print(f"{'':<24}{asked}", markup=False, style="dim")
 
 
 def _print_refutation(console: Console, number: int, refutation: Refutation) -> None:

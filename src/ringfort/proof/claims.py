@@ -165,11 +165,12 @@ class Proof:
 
     def assumptions(self) -> tuple[str, ...]:
         """What the answers take for granted."""
-        states = Counter(doubt.reason for _, doubt in self._doubts() if doubt.state)
+        states = dict.fromkeys(doubt.reason for _, doubt in self._doubts() if doubt.state)
+        limits = f"open: nothing that depends on earlier packets refuses ({'; '.join(states)})"
         return (
             "packets of new connections are asked about; replies follow from them",
             "interfaces are wired as declared, and each device forwards only what its rules accept",
-            *(f"open: as long as limits are not exceeded ({reason})" for reason in states),
+            *((limits,) if states else ()),
         )
 
     def checked(self, crossing: int) -> dict[str, tuple[int, str]]:

@@ -87,7 +87,7 @@ def explain(
     otherwise = [
         f"over {routers} it {'arrives' if other.arrived else 'is refused by ' + ', '.join(other.refusing)}"
         for routers, other in trails[1:]
-        if other.refusing != trail.refusing
+        if (other.arrived, len(other.refusing)) != (trail.arrived, len(trail.refusing))
     ]
     declared = declaring_flow(environment, packet, receiver)
     return Explanation(

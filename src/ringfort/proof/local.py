@@ -47,9 +47,10 @@ def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator
             f"{device} translates {protocol}/{port} to {address_of(one.destination)} on {one.interface} into "
             f"{target}{at}, which no published service declares"
         )
+        caller = key_of(somebody(environment, version_of_key(one.destination)))
         yield Finding(
-            "closed", "undeclared-translation", key_of(somebody(environment, version_of_key(one.destination))), one.destination, one.service, provider,
-            INTERNET, "", 1, 0, note=note,
+            "closed", "undeclared-translation", caller, one.destination, one.service, provider, INTERNET, "", 1, 0,
+            note=note,
         )  # fmt: skip
     if layer.source_translation:
         note = f"{device} changes the source address of forwarded packets, so that the next device sees another caller"

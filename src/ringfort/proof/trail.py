@@ -33,14 +33,16 @@ from ringfort.proof.fields import (
     ETHER_DADDR,
     ETHER_SADDR,
     IIFNAME,
+    IIFTYPE,
     OIFNAME,
+    OIFTYPE,
     SPORT,
     CtState,
     Field,
     Universe,
     name_value,
 )
-from ringfort.proof.hooks import Hook, Layer
+from ringfort.proof.hooks import ETHER, Hook, Layer
 from ringfort.proof.layers import number_of
 from ringfort.proof.packets import PacketSet, everything, where
 from ringfort.proof.ruleset import Doubt, Ruleset
@@ -112,7 +114,7 @@ def stages(
                 *_at_host(environment, receiver, packet.source_mac),
             )
         first = routers[sender.site]
-        way = [_host_out(environment, sender, packet), _into_router(environment, sender, first, packet)]
+        way = [_host_out(sender), _into_router(environment, sender, first, packet)]
         way += _routed(
             environment, receiver, sender.site, interface_name(sender.segment.split("/")[1]), packet, routers
         )
@@ -136,15 +138,14 @@ INPUT = tuple(Hook(name) for name in ("prerouting", "input"))
 OUTPUT = tuple(Hook(name) for name in ("output", "postrouting"))
 
 
-def _host_out(environment: Environment, sender: Host, packet: Packet) -> Stage:
-    del environment, packet
+def _host_out(sender: Host) -> Stage:
     return Stage(Device(DeviceKind.HOST, sender.name), f"host-firewall:{sender.name}", OUTPUT, oif=HOST_INTERFACE)
 
 
 def _into_router(environment: Environment, sender: Host, router: str, packet: Packet) -> Stage:
     mac = packet.source_mac or sender.mac
     return _switch(
-        environment, sender.segment, _port(environment, sender.segment, sender.name),
+        sender.segment, _port(environment, sender.segment, sender.name),
         interface_name(router), mac, gateway_mac(environment, sender.segment),
     )  # fmt: skip
 
@@ -152,13 +153,12 @@ def _into_router(environment: Environment, sender: Host, router: str, packet: Pa
 def _port_to_port(environment: Environment, sender: Host, receiver: Host, packet: Packet) -> Stage:
     key = sender.segment
     return _switch(
-        environment, key, _port(environment, key, sender.name), _port(environment, key, receiver.name),
+        key, _port(environment, key, sender.name), _port(environment, key, receiver.name),
         packet.source_mac or sender.mac, receiver.mac,
     )  # fmt: skip
 
 
-def _switch(environment: Environment, key: str, iif: str, oif: str, source_mac: str, destination_mac: str) -> Stage:
-    del environment
+def _switch(key: str, iif: str, oif: str, source_mac: str, destination_mac: str) -> Stage:
     return Stage(Device(DeviceKind.SWITCH, key), f"port-security:{key}", BRIDGE, iif, oif, source_mac, destination_mac)
 
 
@@ -188,7 +188,7 @@ def _arrival(environment: Environment, receiver: Host, router: str) -> tuple[Sta
     gateway = gateway_mac(environment, key)
     port = _port(environment, key, receiver.name)
     return (
-        _switch(environment, key, interface_name(router), port, gateway, receiver.mac),
+        _switch(key, interface_name(router), port, gateway, receiver.mac),
         *_at_host(environment, receiver, gateway),
     )
 
@@ -260,9 +260,9 @@ class Follower:
             (names["daddr"], int(ip_address(packet.destination))),
             (names["l4proto"], protocol),
         ]
-        for name, field in ((stage.iif, IIFNAME), (stage.oif, OIFNAME)):
+        for name, field, kind in ((stage.iif, IIFNAME, IIFTYPE), (stage.oif, OIFNAME, OIFTYPE)):
             if name:
-                wanted.append((field, name_value(name)))
+                wanted += [(field, name_value(name)), (kind, ETHER)]
         for mac, field in ((stage.source_mac, ETHER_SADDR), (stage.destination_mac, ETHER_DADDR)):
             if mac:
                 wanted.append((field, number_of(mac)))
@@ -299,15 +299,16 @@ class Follower:
         return packet.port
 
     def _hop(self, stage: Stage, decision: Decision, steps: Sequence[Step], verdict: str) -> Hop:
+        device = str(stage.device)
+        named = next((s for s in reversed(steps) if self._flow(s)), None)
         deciding = next((s for s in reversed(steps) if verdict in s.verdict), steps[-1] if steps else None)
         if deciding is None:
-            return Hop(str(stage.device), stage.mechanism, decision, "no rule looks at it")
-        flow = self._flow(deciding)
-        comment = f" ({deciding.comment})" if deciding.comment else ""
+            return Hop(device, stage.mechanism, decision, "no rule looks at it")
+        flow = self._flow(named) if named else ""
+        shown = named if named and decision is not Decision.REFUSES else deciding
+        comment = f" ({shown.comment})" if shown.comment else ""
         origin = str(self.environment.flows[flow].origin) if flow else ""
-        return Hop(
-            str(stage.device), stage.mechanism, decision, f"{deciding.text}{comment}", str(deciding.place), flow, origin
-        )
+        return Hop(device, stage.mechanism, decision, f"{shown.text}{comment}", str(shown.place), flow, origin)
 
     def _flow(self, step: Step) -> str:
         """The flow a rule says it serves, by the name of its chain; "" if it names none of this environment."""
