@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ringfort.cli.output import notices
+from ringfort.cli.output import itself, notices
 from ringfort.errors import RingfortError
 
 STARTER = Path(__file__).with_name("starter.yaml")
@@ -45,7 +45,7 @@ def command(place: str, name: str, trust_domain: str) -> None:
     text = STARTER.read_text().replace("environment: starter", f"environment: {name}")
     _write(target, text.replace("trust-domain: starter.example", f"trust-domain: {trust_domain}"))
     click.echo(str(target))
-    notices().print(f"next: ringfort check {target}")
+    notices().print(f"next: {itself()} check {target}")
 
 
 def _write(target: Path, text: str) -> None:

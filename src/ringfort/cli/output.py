@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markup import escape
 
 from ringfort.errors import DeclarationError, RingfortError
+
+
+NAME = "ringfort"
 
 
 class _Results(Console):
@@ -26,6 +31,15 @@ def results() -> Console:
 def notices() -> Console:
     """The console for progress and remarks: stderr."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def itself() -> str:
+    """What to type to run this command again: its name, or its path as typed when the name leads elsewhere."""
+    typed = sys.argv[0]
+    if Path(typed).name != NAME:  # python -m, or a test
+        return NAME
+    found = shutil.which(NAME)
+    return NAME if found is not None and Path(found).samefile(typed) else typed
 
 
 def print_error(error: RingfortError) -> None:
