@@ -12,7 +12,6 @@ from rich.markup import escape
 
 from ringfort.errors import DeclarationError, RingfortError
 
-
 NAME = "ringfort"
 
 
