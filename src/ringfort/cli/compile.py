@@ -66,7 +66,7 @@ def find_device(environment: Environment, name: str) -> Device:
     same = [text for text, device in every.items() if device.name == name]
     if len(same) == 1:
         return every[same[0]]
-    near = same or difflib.get_close_matches(name, every, n=3) or _near_bare(name, every)
+    near = same or sorted(difflib.get_close_matches(name, every, n=3)) or _near_bare(name, every)
     hint = f"did you mean {' or '.join(near)}?" if near else "a device is router:NAME, switch:SITE/SEGMENT or host:NAME"
     what = f"several devices are called {name!r}" if same else f"no device is called {name!r}"
     raise RingfortError("unknown-device", f"{what} in {environment.name}", hint)
