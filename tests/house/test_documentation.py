@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -74,12 +75,13 @@ def commands_shown() -> Iterator[tuple[str, list[str]]]:
         for line in "\n".join(spans).replace("\\\n", " ").splitlines():
             match = re.match(r"(?:[$#] )?(?:sudo )?(?:\.venv/bin/|python -m )?ringfort(?: (.*))?$", line.strip())
             if match:
-                yield name_of(page), shlex.split(match.group(1) or "", comments=True)
+                words = shlex.split(match.group(1) or "", comments=True)
+                yield name_of(page), list(itertools.takewhile(lambda word: word not in {"|", ">", "&&", ";"}, words))
 
 
 def unknown_words(words: list[str]) -> list[str]:
     """The verb or the options that the command does not have."""
-    if not words:
+    if not words or words[0].isupper():  # a placeholder
         return []
     if words[0] in {"--help", "-h", "--version"}:
         return words[1:]
