@@ -93,7 +93,7 @@ class Echo(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more to wait for."""
         if self._timer is not None:
             self._timer.cancel()
