@@ -39,6 +39,9 @@ class Field:
         return self.region, self.offset, self.width
 
 
+EXTENSION_HEADERS = ((0, 0), (43, 44), (51, 51), (60, 60), (135, 135), (139, 140))
+"""Protocol numbers that stand for an IPv6 extension header (IANA, as intervals)."""
+
 NAME_BITS = 128
 """Interface names are IFNAMSIZ = 16 bytes, padded with NUL (linux/if.h); rules compare all of them."""
 

@@ -16,6 +16,7 @@ from ringfort.proof.fields import (
     CT_DIRECTION,
     CT_STATE,
     CT_STATUS,
+    EXTENSION_HEADERS,
     IIFNAME,
     IIFTYPE,
     LATER_FRAGMENT,
@@ -202,7 +203,7 @@ def _transport(space: Space) -> BDDFunction:
         return later.equiv(~space.between(space.vector(Field("nh", 51, 13)), 0, 0))
     if space.universe is Universe.IP6:
         number, first = space.vector(space.fields["l4proto"]), space.vector(space.fields["ip6 nexthdr"])
-        headers = space.union(space.between(first, h, h) for h in (0, 43, 44, 51, 60, 135, 139, 140))
+        headers = space.union(space.between(first, *interval) for interval in EXTENSION_HEADERS)
         return headers | space.equal(number, first)
     return space.between(space.vector(TRANSPORT), 0, 0) & space.between(space.vector(LATER_FRAGMENT), 0, 0)
 

@@ -126,6 +126,8 @@ def _names(low: int, high: int) -> str:
     for length in range(NAME_BITS // 8):
         room = NAME_BITS - 8 * length
         if low & ((1 << room) - 1) == 0 and high == low + (1 << room) - 1:
+            if length and (low >> room) & 0xFF == 0:  # the name has ended before: no longer name begins like it
+                return _name(low)
             return _name(low).removesuffix('"') + '*"'
     return f"names from {_name(low)} to {_name(high)}"
 
