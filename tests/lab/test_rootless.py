@@ -6,13 +6,14 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ringfort.errors import RingfortError
-from ringfort.lab import netns, rootless
+from ringfort.lab import netns, rootless, state
 from tests.lab import worlds
 
 pytestmark = pytest.mark.lab
@@ -47,20 +48,17 @@ def _why_not() -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home() -> Iterator[Path]:
     """A directory of the ordinary user's own, with an environment in it."""
     if reason := _why_not():
         pytest.skip(f"no user namespaces here: {reason}")
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.name.startswith(("pytest-", "test_")):
-            directory.chmod(0o755)
-    mine = tmp_path / "home"
-    mine.mkdir(mode=0o700)
-    worlds.write(mine, worlds.SMALL.replace("  - {from: app, to: names}\n", ""), "rootless")
-    for path in (mine, *mine.iterdir()):
-        os.chown(path, NOBODY, NOBODY)
-    yield mine
-    ringfort(mine, "down", "environment.yaml")
+    with tempfile.TemporaryDirectory() as directory:  # pytest's own are closed to others
+        mine = Path(directory)
+        worlds.write(mine, worlds.SMALL.replace("  - {from: app, to: names}\n", ""), "rootless")
+        for path in (mine, *mine.iterdir()):
+            os.chown(path, NOBODY, NOBODY)
+        yield mine
+        ringfort(mine, "down", "environment.yaml")
 
 
 def ringfort(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +88,7 @@ def test_an_ordinary_user_builds_attacks_and_removes_a_lab(home: Path) -> None:
 
     down = ringfort(home, "down", "environment.yaml")
     assert down.stdout == f"{name}: 12 namespaces removed, services stopped\n"
-    assert not Path(f"/proc/{pid}").exists()
+    assert not state.started(pid)
     assert list((home / "ringfort").iterdir()) == []
     assert ringfort(home, "down", "environment.yaml").stdout == f"{name}: 0 namespaces removed\n"
 
