@@ -39,7 +39,7 @@ Exit code: 0 proved, 1 refuted, 2 bad input, 3 unknown because of a rule.
 @click.argument("environment", metavar="[ENV]", required=False)
 @click.option("--live", is_flag=True, help="Ask the running devices for their rules instead of compiling them.")
 @click.option("--ruleset", "rulesets", multiple=True, metavar="FILE", help="Verify one ruleset, or compare two.")
-@click.option("--query", "queries", multiple=True, metavar="QUERY", help="With --ruleset: is it possible? 'tcp dport 22'")
+@click.option("--query", "queries", multiple=True, metavar="QUERY", help="With --ruleset: 'tcp dport 22'?")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", help="How to print the result."
 )
@@ -81,8 +81,10 @@ def _verify(path: str, *, live: bool, format_: str) -> int:
 def rules_of(environment: Environment, *, live: bool) -> tuple[dict, dict]:  # type: ignore[type-arg]
     """Every device's ruleset and every host's identity checks: compiled, or read from what runs."""
     if live:
+        from ringfort.lab import rootless
         from ringfort.lab.lab import Lab
 
+        rootless.enter(environment.name)
         with Lab(environment) as lab:
             return lab.read_back()
     from ringfort.network.compile import compile_environment

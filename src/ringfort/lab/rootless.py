@@ -108,6 +108,9 @@ def _run(environment: str, holder: Holder, *, leave: bool) -> None:
 
 
 def _this_command() -> list[str]:
+    typed = Path(sys.argv[0])
+    if typed.name == "ringfort" and os.access(typed, os.X_OK):
+        return sys.argv  # so that it still knows how it was called
     return [sys.executable, "-m", "ringfort", *sys.argv[1:]]
 
 
