@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ringfort.cli.output import FORMAT, notices, results
+from ringfort.cli.output import FORMAT, itself, notices, results
 
 if TYPE_CHECKING:
     from ringfort.drill.result import DrillResult
@@ -160,8 +160,10 @@ def _print(
     attacked = " and attacked" if drill is not None else ""
     click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s")
     click.echo("\nTry next:")
-    for command_line, what in _next(name, environment):
-        click.echo(f"  {command_line:<58}  {what}")
+    lines = list(_next(name, environment))
+    width = max(len(line) for line, _ in lines)
+    for line, what in lines:
+        click.echo(f"  {line:<{width}}   {what}")
 
 
 def _promises(verdict: Verdict, drill: DrillResult | None) -> Table:
@@ -204,22 +206,22 @@ def _print_troubles(name: str, verdict: Verdict, drill: DrillResult | None) -> N
         console.print(Text("- ", style="red") + trouble)
     if len(troubles) > SHOWN_TROUBLES:
         console.print(f"  and {len(troubles) - SHOWN_TROUBLES} more")
-    console.print(f"The environment stays up. All of it: ringfort verify {name} --live", markup=False)
+    console.print(f"The environment stays up. All of it: {itself()} verify {name} --live", markup=False)
 
 
 def _next(name: str, environment: Environment) -> Iterator[tuple[str, str]]:
     from ringfort.lab.rootless import is_inside
 
-    yield f"ringfort verify {name} --live", "prove what the kernel holds now"
+    yield f"{itself()} verify {name} --live", "prove what the kernel holds now"
     for flow in environment.flows.values():
         service = environment.services[flow.service]
         hosts = [host for host in service.hosts if host not in flow.callers]
         if flow.callers and hosts and service.ports:
             where = f"{flow.callers[0]} {hosts[0]} {service.protocol}/{service.ports[0].first}"
-            yield f"ringfort explain {name} {where}", "which rule of which device decides"
+            yield f"{itself()} explain {name} {where}", "which rule of which device decides"
             break
-    yield f"ringfort drill {name}", "attack it, with every single failure in turn"
+    yield f"{itself()} drill {name}", "attack it, with every single failure in turn"
     router = next(iter(environment.routers), None)
     if router is not None and not is_inside():
         yield f"ip netns exec rf-{environment.name}.{router} nft list ruleset", "the rules of a router"
-    yield f"ringfort down {name}", "remove all of it"
+    yield f"{itself()} down {name}", "remove all of it"
