@@ -14,7 +14,7 @@ from ringfort.proof.variables import Space
 from ringfort.proof.words import value_text
 from tests.differential.bench import WAYS, Bench, Observation, dump, seen, way_out
 from tests.differential.nft import NftError
-from tests.differential.probes import GRE, ICMP, ICMPV6, TCP, UDP, Probe, assignment, facts, frame, numbered
+from tests.differential.probes import ICMP, ICMPV6, OTHER, TCP, UDP, Probe, assignment, facts, frame, numbered
 from tests.differential.rulesets import MACS, MARKS, PORTS, V4, V4_TARGETS, V6, V6_TARGETS
 
 
@@ -32,7 +32,7 @@ def each_its_connection(probes: list[Probe]) -> list[Probe]:
     """
     changed = []
     for probe in probes:
-        protocol = UDP if probe.protocol == GRE else probe.protocol
+        protocol = UDP if probe.protocol == OTHER else probe.protocol
         words = (20_000 + probe.ident, probe.words[1]) if protocol in (TCP, UDP) else probe.words
         one = replace(probe, protocol=protocol, words=words, echo=probe.ident)
         # A broadcast frame, or a fragment, is not forwarded and not delivered alike.
@@ -44,7 +44,7 @@ def _probe(chance: random.Random, family: str, connections: bool) -> Probe:
     six = chance.random() < 0.35
     source = chance.choice(V6 if six else V4)
     target = chance.choice(V6_TARGETS if six else V4_TARGETS)
-    protocol = chance.choice([TCP, TCP, TCP, UDP, UDP, ICMPV6 if six else ICMP, GRE])
+    protocol = chance.choice([TCP, TCP, TCP, UDP, UDP, ICMPV6 if six else ICMP, OTHER])
     words = (chance.choice([40000, 53, 1024, 55555]), chance.choice(PORTS))
     if protocol in (ICMP, ICMPV6):
         words = (chance.choice([8, 0, 3] if not six else [128, 129, 1]) << 8 | chance.choice([0, 0, 1]), 80)
@@ -152,6 +152,10 @@ def _establish(bench: Bench, family: str, probes: list[Probe]) -> None:
     bench.send(back)
 
 
+OTHER_HOST = 3
+"""PACKET_OTHERHOST (linux/if_packet.h): what a bridge forwards is not addressed to its port."""
+
+
 class Judge:
     """What the proof says about probes."""
 
@@ -210,7 +214,7 @@ class Judge:
         result = self._result(probe.universe, hooks)
         known = seen(probe, state, oifname)
         if self.family == "bridge":
-            known = replace(known, iifname="br0")
+            known = replace(known, iifname="br0", pkttype=OTHER_HOST)
         details = facts(probe, data, known)
         local = way_out(probe.target) == ""
         details["fib daddr type"] = (bytes([2 if local else 1]), 8)

@@ -26,7 +26,7 @@ from ringfort.proof.fields import (
 )
 from ringfort.proof.variables import Space
 
-TCP, UDP, ICMP, ICMPV6, GRE = 6, 17, 1, 58, 47
+TCP, UDP, ICMP, ICMPV6, OTHER = 6, 17, 1, 58, 253
 DESTINATION_OPTIONS = 60
 
 
@@ -162,6 +162,7 @@ class Seen:
     state: int = 8
     status: int = 0
     reply: bool = False
+    pkttype: int = 0
 
 
 def facts(probe: Probe, data: bytes, seen: Seen) -> dict[str, tuple[bytes, int]]:
@@ -185,7 +186,7 @@ def facts(probe: Probe, data: bytes, seen: Seen) -> dict[str, tuple[bytes, int]]
         CT_DIRECTION.region: _number(1 if seen.reply else 0, 8),
         CT_MARK.region: _number(0, 32),
         MARK.region: _number(probe.mark, 32),
-        PKTTYPE.region: _number(1 if probe.broadcast else 0, 8),
+        PKTTYPE.region: _number(1 if probe.broadcast else seen.pkttype, 8),
         "meta length": _number(len(network), 32),
     }
 

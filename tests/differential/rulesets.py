@@ -113,7 +113,7 @@ def _meta(draw: st.DrawFn, f: Flavour) -> str:
         st.builds("meta mark & {} == {}".format, _one("0x1", "0xf", "0x10"), _one("0", "1", "5", "16")),
         st.builds("meta pkttype {}".format, _one("host", "broadcast", "!= host", "{ host, multicast }")),
         st.builds("meta length {}".format, _one("< 40", "> 60", "48-60", "!= 28", "{ 28, 36-44 }")),
-        st.builds("meta l4proto {}".format, _one("tcp", "!= tcp", "{ tcp, udp }", "gre", "{ icmp, ipv6-icmp }")),
+        st.builds("meta l4proto {}".format, _one("tcp", "!= tcp", "{ tcp, udp }", "253", "{ icmp, ipv6-icmp }")),
         st.builds("meta protocol {}".format, _one("ip", "ip6", "!= ip")),
     ]
     if f.family == "inet":

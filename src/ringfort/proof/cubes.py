@@ -271,7 +271,7 @@ def _kind(region: str) -> str:
 def cube_text(cube: Cube) -> str:
     """An entry in one line: protocol, addresses and ports first, then what else must hold."""
     conditions = {condition.field.name: condition for condition in cube.conditions}
-    words = [_protocol_text(conditions)]
+    words: list[str] = []
     icmp = _icmp_text(conditions)
     words += icmp
     for name, word in (("saddr", "from"), ("sport", "source port"), ("daddr", "to"), ("dport", "port")):
@@ -279,7 +279,10 @@ def cube_text(cube: Cube) -> str:
             words.append(f"{word} {_values_text(conditions[name])}")
     told = {"l4proto", "saddr", "daddr", "sport", "dport"}
     words += [_other_text(condition) for name, condition in conditions.items() if name not in told]
-    return " ".join(word for word in words if word)
+    told_words = [word for word in words if word]
+    if not told_words and "l4proto" not in conditions:
+        return "everything"
+    return " ".join([_protocol_text(conditions), *told_words])
 
 
 def _other_text(condition: Condition) -> str:
@@ -299,7 +302,7 @@ def _other_text(condition: Condition) -> str:
 
 def _protocol_text(conditions: Mapping[str, Condition]) -> str:
     if "l4proto" not in conditions:
-        return "any protocol" if conditions else "everything"
+        return "any protocol"
     return _values_text(conditions["l4proto"])
 
 

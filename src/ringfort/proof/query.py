@@ -18,7 +18,7 @@ from ipaddress import ip_address, ip_network
 
 from ringfort.errors import RingfortError
 from ringfort.proof.execute import DoubtAt, execute
-from ringfort.proof.fields import CT_STATE, Field, Universe, named
+from ringfort.proof.fields import CT_STATE, LATER_FRAGMENT, TRANSPORT, Field, Universe, named
 from ringfort.proof.hooks import Hook, Layer, hooks
 from ringfort.proof.nftables.symbols import SYMBOLS
 from ringfort.proof.nftables.values import NotUnderstoodError, intervals
@@ -294,6 +294,9 @@ def _judge(
 
 def _packets(space: Space, query: Query) -> PacketSet:
     packets = everything(space)
+    if any(constraint.name in ("sport", "dport", "icmp type", "icmpv6 type") for constraint in query.constraints):
+        # Only a packet with a transport header has a port.
+        packets = where(space, TRANSPORT, (1, 1)) & where(space, LATER_FRAGMENT, (0, 0))
     for constraint in query.constraints:
         field = _field(space, constraint.name)
         if field is None:

@@ -19,7 +19,7 @@ Key = tuple[Interval, ...]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a rule stands. ``number`` counts from 1 inside the chain; ``handle`` is nft's, 0 if unknown."""
+    """Where a rule stands. ``number`` counts from 1 inside the chain, 0 is the chain's policy; ``handle`` is nft's."""
 
     family: str
     table: str
@@ -28,8 +28,9 @@ class Place:
     handle: int = 0
 
     def __str__(self) -> str:
+        rule = f"rule {self.number}" if self.number else "policy"
         handle = f" (handle {self.handle})" if self.handle else ""
-        return f"{self.family} {self.table} {self.chain} rule {self.number}{handle}"
+        return f"{self.family} {self.table} {self.chain} {rule}{handle}"
 
 
 class Doubt(StrEnum):
