@@ -66,8 +66,7 @@ def wired() -> Iterator[Place]:
 
 @pytest.fixture
 def place(wired: Place) -> Place:
-    """The machines, freshly loaded: counters at zero, nobody remembered, no connection followed."""
-    wired.router.flush()  # forgets connections, too, once nothing follows them
+    """The machines, freshly loaded: counters at zero and nobody remembered."""
     wired.router.load(compile_device(wired.environment, router("r1")).text)
     wired.web.load(compile_device(wired.environment, host("web")).text)
     wired.app.load(compile_device(wired.environment, host("app-1")).text)
@@ -229,6 +228,23 @@ def test_the_internet_reaches_a_published_service_and_replies_leave_by_its_provi
         served.close()
     assert caller[0] == VISITOR
     assert place.counted() == {"flow-internet-to-web": 1}
+
+
+def test_loading_again_keeps_connections_alive(place: Place) -> None:
+    with inside(place.web.name):
+        listener = socket.create_server((place.address("web"), 443))
+    with inside(place.outside.name):
+        client = socket.socket()
+    with listener, client:
+        client.settimeout(2)
+        client.connect(("198.51.100.4", 80))
+        served, _ = listener.accept()
+        with served:
+            place.router.load(compile_device(place.environment, router("r1")).text)
+            place.web.load(compile_device(place.environment, host("web")).text)
+            client.sendall(b"?")
+            assert served.recv(16) == b"?"
+    assert place.counted() == {}, "a reply was taken for a new connection"
 
 
 @pytest.mark.parametrize(
