@@ -245,6 +245,27 @@ def test_a_million_faults_are_cut_short() -> None:
     assert problems[-1].code == "too-many-problems"
 
 
+def test_a_million_hosts_are_refused_before_they_are_made() -> None:
+    lines = "".join(f"  h{n}: {{site: north, segment: guests, count: 100000}}\n" for n in range(11))
+    (problem,) = problems_of(edited(("  acme: {site: north, segment: guests, customer: acme}\n", lines)))
+    assert problem.code == "too-many-hosts"
+
+
+def test_a_list_without_end_is_refused() -> None:
+    (problem,) = problems_of(edited(("ports: [5432]", f"ports: [{'x, ' * 200_000}]")))
+    assert problem.code == "too-many-items"
+
+
+def test_looking_for_neighbours_of_unknown_names_is_bounded() -> None:
+    """Without a bound, thousands of unknown names beside thousands of known ones cost minutes."""
+    services = "".join(f"  s{n}: {{protocol: tcp, ports: [1]}}\n" for n in range(10_000))
+    flows = "".join(f"  - {{from: web, to: service-{n}}}\n" for n in range(900))
+    start = time.process_time()
+    problems = problems_of(edited(("  ping: {p", f"{services}  ping: {{p"), ("  - {from: web, to: app}\n", flows)))
+    assert time.process_time() - start < 30
+    assert {problem.code for problem in problems} == {"unknown-service"}
+
+
 def test_a_very_long_line_is_shown_in_part() -> None:
     (problem,) = problems_of(edited(("customer: acme}", f"customer: acme, labels: {{a: {'x' * 100_000}}}}}")))
     assert problem.code == "not-a-label"

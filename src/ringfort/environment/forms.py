@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from ringfort.environment import schema
+from ringfort.environment import limits, schema
 from ringfort.environment.nodes import (
     Ambiguous,
     Mapping,
@@ -19,11 +19,12 @@ from ringfort.environment.nodes import (
     Place,
     Scalar,
     Sequence,
+    TooManyItemsError,
     place_at,
     scalar_value,
     value,
 )
-from ringfort.environment.problems import Problems, did_you_mean, shown
+from ringfort.environment.problems import Problems, shown
 from ringfort.environment.words import Name
 
 F = TypeVar("F", bound=schema.Form)
@@ -141,6 +142,10 @@ def form(model: type[F], node: Node, key: Node, problems: Problems) -> F | None:
     """Validate one node; None when it is refused, with the reasons at their places among the ``problems``."""
     try:
         return model.model_validate(value(node))
+    except TooManyItemsError as error:
+        message = f"more than {limits.ITEMS:,} items in one list or mapping"
+        problems.add("too-many-items", error.node, message, "groups by label, ranges and counts are shorter")
+        return None
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             _explain(model, node, key, detail, problems)
@@ -160,7 +165,7 @@ def _explain(model: type[BaseModel], node: Node, key: Node, detail: ErrorDetails
         problems.add("missing-key", parent, f"{shown(path[-1])} is missing", _description(model, path))
     elif kind == "extra_forbidden":
         known = list(_fields(model, path[:-1]))
-        hint = did_you_mean(str(path[-1]), known, f"known here: {', '.join(known)}")
+        hint = problems.nearest(str(path[-1]), known, f"known here: {', '.join(known)}")
         problems.add("unknown-key", here, f"{shown(path[-1])} is not a key that is known here", hint)
     elif kind == "enum":
         _explain_word(model, path, given, here, problems)
@@ -181,7 +186,7 @@ def _explain_word(
     else:
         text = given if isinstance(given, str) else "this"
     message = f"{shown(text)} is none of {', '.join(words)}"
-    problems.add("unknown-word", here, message, did_you_mean(text, words))
+    problems.add("unknown-word", here, message, problems.nearest(text, words))
 
 
 def _wrong_form(kind: str, given: object) -> tuple[str, str]:

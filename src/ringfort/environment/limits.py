@@ -20,5 +20,8 @@ INCLUDED_FILES = 1000
 HOSTS = 1_000_000
 """Hosts of one environment, all counts together."""
 
+ITEMS = 100_000
+"""Items of one list, or keys of one mapping, below a section's entry: faults in all of them must fit into memory."""
+
 NAME = 63
 """Characters of a name: a DNS label (RFC 1035, 2.3.4)."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ringfort.environment import limits
 from ringfort.errors import Origin
 
 EXCERPT_LIMIT = 120
@@ -152,13 +153,29 @@ def scalar_value(node: Scalar) -> object:
     return None if kind == "nothing" else Ambiguous(node.text, kind)
 
 
+class TooManyItemsError(Exception):
+    """A list or mapping is too long to be looked at."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__("too many items")
+        self.node = node
+
+
 def value(node: Node) -> object:
-    """The node as plain lists, dictionaries and scalar values. Recursion is bounded by the reader's depth limit."""
+    """The node as plain lists, dictionaries and scalar values. Recursion is bounded by the reader's depth limit.
+
+    Raises:
+        TooManyItemsError: when a list or mapping has more than `limits.ITEMS`.
+    """
     if isinstance(node, Scalar):
         return scalar_value(node)
     if isinstance(node, Sequence):
+        if len(node.items) > limits.ITEMS:
+            raise TooManyItemsError(node)
         return [value(item) for item in node.items]
     assert isinstance(node, Mapping)
+    if len(node.entries) > limits.ITEMS:
+        raise TooManyItemsError(node)
     return {key: value(item) for key, (_, item) in node.entries.items()}
 
 

@@ -11,6 +11,9 @@ from ringfort.errors import DeclarationError, Origin, Problem
 PROBLEM_LIMIT = 1000
 """Problems told at once; more than that come from one cause, and would only cost memory."""
 
+COMPARISON_LIMIT = 200_000
+"""Known names that unknown ones are compared with, in all: a few seconds. After that, hints name no neighbours."""
+
 VALUE_LIMIT = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -20,7 +23,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, int, str, str], Problem] = {}
-        self.overflowed = False
+        self._comparisons = COMPARISON_LIMIT
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -29,21 +32,33 @@ class Problems:
         return len(self._found)
 
     def add(self, code: str, where: Node | Place, message: str, hint: str = "") -> None:
-        """Note one fault; a repetition at the same place is dropped, and so is everything past `PROBLEM_LIMIT`."""
-        if len(self._found) >= PROBLEM_LIMIT:
-            self.overflowed = True
-            return
+        """Note one fault; a repetition at the same place is dropped.
+
+        Raises:
+            DeclarationError: when there are more than `PROBLEM_LIMIT`, so that no file costs more time than that.
+        """
         place = where.place if isinstance(where, Node) else where
         source = place.source
         key = (source.rank, place.line, place.column, code, message)
         if key not in self._found:
+            if len(self._found) >= PROBLEM_LIMIT:
+                raise self.error(overflowed=True)
             excerpt = source.excerpt(place.line, place.column)
             self._found[key] = Problem(code, place.origin, message, excerpt, hint)
 
-    def error(self) -> DeclarationError:
+    def nearest(self, name: str, known: Iterable[str], otherwise: str = "") -> str:
+        """A hint with the known name nearest to ``name``, or ``otherwise``."""
+        if self._comparisons <= 0:
+            return otherwise
+        candidates = sorted(set(known))
+        self._comparisons -= len(candidates)
+        near = difflib.get_close_matches(name[:200], candidates, n=1, cutoff=0.6)
+        return f"did you mean '{near[0]}'?" if near else otherwise
+
+    def error(self, overflowed: bool = False) -> DeclarationError:
         """The refusal that tells all of them, by file, line and column."""
         problems = [self._found[key] for key in sorted(self._found)]
-        if self.overflowed:
+        if overflowed:
             last = problems[-1].origin
             message = f"there are more than {PROBLEM_LIMIT} problems; the rest is not shown"
             hint = "put right the ones above first"
@@ -70,15 +85,6 @@ def shown(value: object) -> str:
     text = str(value)
     cut = text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]}..."
     return f"'{''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in cut)}'"
-
-
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A hint with the known name nearest to ``name``, or ``otherwise``."""
-    candidates = sorted({str(item) for item in known})
-    if len(candidates) > 20_000:  # difflib compares with each one; a hint is not worth seconds
-        candidates = [item for item in candidates if item[:1] == name[:1]][:20_000]
-    near = difflib.get_close_matches(name[:200], candidates, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else otherwise
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

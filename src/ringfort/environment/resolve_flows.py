@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ringfort.environment.draft import Draft
 from ringfort.environment.forms import Entry
 from ringfort.environment.model import Flow, PortRange, Protocol, PublishedService, Service
-from ringfort.environment.problems import did_you_mean, listed, shown
+from ringfort.environment.problems import listed, shown
 from ringfort.environment.schema import FlowForm, PublishedForm
 from ringfort.environment.words import parse_name
 
@@ -66,7 +66,7 @@ def _service(
     if name in draft.services:
         return draft.services[name]
     if not draft.is_broken("services", name):
-        hint = did_you_mean(name, draft.services, "add it under 'services'")
+        hint = draft.problems.nearest(name, draft.services, "add it under 'services'")
         draft.problems.add("unknown-service", entry.at(*path), f"there is no service {shown(name)}", hint)
     return None
 
@@ -87,7 +87,7 @@ def _callers(draft: Draft, entry: Entry[FlowForm], sources: Sources) -> Sequence
         several = draft.entry_hosts.get(name, []) if kind == "host" else []
         hint = f"'{name}' is several hosts: {listed(several)}; make a group of them" if several else ""
         message = f"there is no {kind} {shown(name)}"
-        draft.problems.add(f"unknown-{kind}", entry.at("from"), message, hint or did_you_mean(name, known))
+        draft.problems.add(f"unknown-{kind}", entry.at("from"), message, hint or draft.problems.nearest(name, known))
     return None
 
 
@@ -144,7 +144,7 @@ def _provider(draft: Draft, entry: Entry[PublishedForm]) -> str | None:
     if key in draft.providers:
         return key
     if not draft.is_broken("sites", key.partition("/")[0]):
-        hint = did_you_mean(key, draft.providers, f"providers: {listed(draft.providers) or 'none'}")
+        hint = draft.problems.nearest(key, draft.providers, f"providers: {listed(draft.providers) or 'none'}")
         draft.problems.add("unknown-provider", entry.at("provider"), f"there is no provider {shown(key)}", hint)
     return None
 
@@ -166,7 +166,9 @@ def _published_host(draft: Draft, entry: Entry[PublishedForm], service: Service)
         hint = f"hosts that do: {listed(service.hosts) or 'none'}"
         draft.problems.add("host-not-serving", entry.at("host"), message, hint)
     elif not draft.is_broken("hosts", name):
-        hint = did_you_mean(name, service.hosts or draft.hosts, f"hosts that serve it: {listed(service.hosts)}")
+        hint = draft.problems.nearest(
+            name, service.hosts or draft.hosts, f"hosts that serve it: {listed(service.hosts)}"
+        )
         draft.problems.add("unknown-host", entry.at("host"), f"there is no host {shown(name)}", hint)
     return None
 

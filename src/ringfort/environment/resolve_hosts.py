@@ -10,7 +10,7 @@ from ringfort.environment.addresses import Pool, pool_of
 from ringfort.environment.draft import Draft
 from ringfort.environment.forms import Entry
 from ringfort.environment.model import Address, Host, Segment
-from ringfort.environment.problems import did_you_mean, shown
+from ringfort.environment.problems import shown
 from ringfort.environment.schema import HostForm
 from ringfort.environment.topology import mac_address
 
@@ -19,14 +19,14 @@ def resolve_hosts(draft: Draft) -> None:
     """Fill the draft's hosts, in the order of the file."""
     pools = {key: [Pool(network) for network in segment.networks] for key, segment in draft.segments.items()}
     total = 0
+    for entry in draft.declaration.hosts.values():  # before any of them is made
+        total += (entry.form.count or 1) * max(1, len(entry.form.segments))
+        if total > limits.HOSTS:
+            message = f"with these, the environment has more than {limits.HOSTS:,} hosts"
+            draft.problems.add("too-many-hosts", entry.at("count"), message, "make several environments of it")
+            raise draft.problems.error()  # without hosts, everything that names one would seem wrong
     for entry in draft.declaration.hosts.values():
         segments = _segments(draft, entry)
-        total += len(segments) * (entry.form.count or 1)
-        if total > limits.HOSTS:
-            draft.problems.add(
-                "too-many-hosts", entry.at("count"), f"the environment has more than {limits.HOSTS:,} hosts", ""
-            )
-            return
         if _usable(draft, entry):
             _Expansion(draft, entry, pools).expand(segments)
         if entry.name not in draft.entry_hosts:
@@ -54,7 +54,9 @@ def _usable(draft: Draft, entry: Entry[HostForm]) -> bool:
             draft.problems.add("duplicate-service", place, f"{shown(service)} is listed twice", "remove one")
         elif service not in draft.declaration.services and not draft.is_broken("services", service):
             known = draft.declaration.services
-            hint = did_you_mean(service, known, f"add it under 'services': {service}: {{protocol: tcp, ports: [...]}}")
+            hint = draft.problems.nearest(
+                service, known, f"add it under 'services': {service}: {{protocol: tcp, ports: [...]}}"
+            )
             draft.problems.add("unknown-service", place, f"there is no service {shown(service)}", hint)
     return usable
 
@@ -97,11 +99,11 @@ def _segment(draft: Draft, entry: Entry[HostForm], key: str, path: tuple[str | i
         return None
     if site not in draft.sites:
         place = entry.at("site") if path == ("segment",) else entry.at(*path)
-        hint = did_you_mean(site, draft.sites, "add it under 'sites'")
+        hint = draft.problems.nearest(site, draft.sites, "add it under 'sites'")
         draft.problems.add("unknown-site", place, f"there is no site {shown(site)}", hint)
         return None
     names = [segment.partition("/")[2] for segment in draft.sites[site].segments]
-    hint = did_you_mean(name, names, f"segments of {site}: {', '.join(names[:8]) or 'none'}")
+    hint = draft.problems.nearest(name, names, f"segments of {site}: {', '.join(names[:8]) or 'none'}")
     draft.problems.add("unknown-segment", entry.at(*path), f"site {site} has no segment {shown(name)}", hint)
     return None
 

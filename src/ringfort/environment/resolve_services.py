@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from ringfort.environment.draft import Draft
 from ringfort.environment.forms import Entry
 from ringfort.environment.model import Protocol, Service, Tls
-from ringfort.environment.problems import did_you_mean, shown
+from ringfort.environment.problems import shown
 from ringfort.environment.schema import GroupForm, ServiceForm
 
 RESERVED_SERVICES = frozenset({"internet"})
@@ -120,8 +120,8 @@ def _listed(draft: Draft, entry: Entry[GroupForm]) -> set[str]:
         elif name in draft.entry_hosts:
             members.update(draft.entry_hosts[name])
         elif not draft.is_broken("hosts", name):
-            known = [*draft.hosts, *draft.entry_hosts]
-            hint = did_you_mean(name, known, "add it under 'hosts'")
+            known = chain(draft.hosts, draft.entry_hosts)
+            hint = draft.problems.nearest(name, known, "add it under 'hosts'")
             draft.problems.add("unknown-host", entry.at("hosts", index), f"there is no host {shown(name)}", hint)
     return members
 
@@ -135,6 +135,6 @@ def _refuse_unknown_label(draft: Draft, entry: Entry[GroupForm], by_label: dict[
             continue
         keys = {known for known, _ in by_label}
         labels = {known for other, known in by_label if other == key}
-        hint = did_you_mean(label, labels) if key in keys else did_you_mean(key, keys)
+        hint = draft.problems.nearest(label, labels) if key in keys else draft.problems.nearest(key, keys)
         message = f"no host has the label {key}: {label}"
         draft.problems.add("unknown-label", entry.at("labels", key), message, hint or "label hosts, or remove it")
