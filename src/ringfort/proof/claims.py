@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment, Flow, Tls
 from ringfort.environment.topology import Device, devices
 from ringfort.proof.addresses import key_of
 from ringfort.proof.background import Background
+from ringfort.proof.boxes import TCP, protocol_and_port
 from ringfort.proof.declared import declared_boxes
 from ringfort.proof.depth import depth_table
 from ringfort.proof.engine import Question, Result, build
@@ -25,7 +26,7 @@ from ringfort.proof.layers import DoubtfulRule
 from ringfort.proof.local import local_findings
 from ringfort.proof.reading import Layers, boxes_of, facts_of, partial_gates, read_layers
 from ringfort.proof.telling import Teller
-from ringfort.proof.trail import Follower
+from ringfort.proof.trail import Follower, service_at
 from ringfort.proof.verdict import Claim, Outcome, Refutation, Unknown, Verdict
 
 STATEMENTS = {
@@ -113,6 +114,11 @@ class Proof:
     checks: Mapping[str, Sequence[IdentityCheck]]
     question: Question
     result: Result
+    _receivers: dict[int, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        line = self.question.line
+        self._receivers = dict(zip(line.entry_key, line.entry_host, strict=True))
 
     @property
     def background(self) -> Background:
@@ -127,7 +133,15 @@ class Proof:
         found += gate_findings(self.environment, declared_boxes(self.environment), gates, names)
         found += local_findings(self.environment, self.layers)
         found += self.background.findings()
-        return _grouped(found)
+        return _grouped(found, self._label)
+
+    def _label(self, finding: Finding) -> str:
+        """What a finding is about: a service that its receiver offers, or any port that nobody serves there."""
+        if not finding.destination or finding.destination not in self._receivers:
+            return finding.note
+        host = self.environment.hosts[self._receivers[finding.destination]]
+        protocol, port = protocol_and_port(finding.service)
+        return finding.note or service_at(self.environment, host, protocol, port)
 
     def tell(self, findings: Iterable[Finding]) -> tuple[list[Refutation], list[Unknown]]:
         """Findings in words; those that hang on a rule that was not understood are unknown and not refuted."""
@@ -204,9 +218,9 @@ class Proof:
         }
 
 
-def _grouped(findings: Iterable[Finding]) -> list[Finding]:
+def _grouped(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[Finding]:
     """Findings of one kind between the same ends about the same service are one; too many of a kind are one."""
-    merged = _merged(findings, lambda f: (f.claim, f.kind, f.zone, f.segment, f.service, f.note))
+    merged = _merged(findings, lambda f: (f.claim, f.kind, f.zone, f.segment, label(f)))
     many = Counter((finding.claim, finding.kind) for finding in merged)
     crowded = {key for key, count in many.items() if count > MOST_GROUPS}
     rest = [f for f in merged if (f.claim, f.kind) not in crowded]
@@ -216,6 +230,11 @@ def _grouped(findings: Iterable[Finding]) -> list[Finding]:
     return rest + whole
 
 
+def _weakness(finding: Finding) -> tuple[int, bool]:
+    """The weakest first; among equals one about TCP, which is easiest to picture."""
+    return finding.depth, finding.service >> 16 != TCP
+
+
 def _merged(findings: Iterable[Finding], key: Callable[[Finding], tuple[object, ...]]) -> list[Finding]:
     groups: dict[tuple[object, ...], Finding] = {}
     for finding in findings:
@@ -223,7 +242,7 @@ def _merged(findings: Iterable[Finding], key: Callable[[Finding], tuple[object, 
         if known is None:
             groups[key(finding)] = finding
         else:
-            weaker = finding if finding.depth < known.depth else known
+            weaker = min(known, finding, key=_weakness)
             groups[key(finding)] = replace(weaker, count=known.count + finding.count)
     return list(groups.values())
 

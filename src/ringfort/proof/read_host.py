@@ -14,7 +14,7 @@ from ringfort.proof.fields import CT_STATE, ETHER_SADDR, IIFNAME, OIFNAME, CtSta
 from ringfort.proof.hooks import Hook, hooks
 from ringfort.proof.layers import IP_UNIVERSES, DoubtfulRule, HostLayer, Span, Triple, is_state, meet, number_of, spans
 from ringfort.proof.packets import PacketSet, where
-from ringfort.proof.ruleset import Ruleset
+from ringfort.proof.ruleset import Doubt, Ruleset
 from ringfort.proof.structure import STAND_IN, Executions, new_connections, structure, with_stand_in
 
 INTERFACE = name_value(HOST_INTERFACE)
@@ -71,18 +71,28 @@ class HostReader:
     def _remember_incoming(self, result: Result, key: Hashable, gateway: int) -> _Incoming:
         known = self._incoming.get(key)
         if known is None:
-            arriving = result.may & where(result.space, IIFNAME, (INTERFACE, INTERFACE))
-            fresh = new_connections(result, arriving).forget(IIFNAME)
+            arriving = where(result.space, IIFNAME, (INTERFACE, INTERFACE))
+            fresh = new_connections(result, result.may & arriving)
+            stray = accepts_stray(result, arriving, fresh)
+            fresh = fresh.forget(IIFNAME)
             routed = (fresh & where(result.space, ETHER_SADDR, (gateway, gateway))).forget(ETHER_SADDR)
             anyhow = fresh.forget(ETHER_SADDR)
-            stray = accepts_stray(result, arriving.forget(IIFNAME), fresh)
             known = _Incoming(skeleton(result, anyhow), skeleton(result, anyhow - routed), stray)
             self._incoming[key] = known
         return known
 
 
-def accepts_stray(result: Result, accepted: PacketSet, fresh: PacketSet) -> bool:
-    """Whether packets of no connection are accepted where a new connection would not be."""
+def accepts_stray(result: Result, arriving: PacketSet, fresh: PacketSet) -> bool:
+    """Whether packets of no connection are accepted where a new connection would not be.
+
+    Where a rule is not understood, only what is accepted whatever it does counts; the rule itself is told elsewhere.
+
+    Args:
+        arriving: the packets that can come here at all.
+        fresh: the new connections that are accepted.
+    """
+    unread = any(doubt.doubt is Doubt.UNKNOWN for doubt in result.doubts)
+    accepted = (result.must if unread else result.may) & arriving
     stray = accepted & where(
         result.space, CT_STATE, (CtState.INVALID, CtState.INVALID), (CtState.UNTRACKED, CtState.UNTRACKED)
     )

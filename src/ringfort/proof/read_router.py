@@ -14,13 +14,14 @@ from ringfort.environment.model import Address, Environment, PortRange, Publishe
 from ringfort.environment.topology import interface_name
 from ringfort.proof.addresses import key_of
 from ringfort.proof.boxes import service_ranges
-from ringfort.proof.execute import Result
+from ringfort.proof.execute import Result, execute
 from ringfort.proof.expand import (
     DESTINATION,
     IIF,
     OIF,
     PORT,
     PROTOCOL,
+    SOURCE,
     SOURCE_MAC,
     Box,
     ElementsOf,
@@ -30,7 +31,7 @@ from ringfort.proof.expand import (
     services_of,
     skeleton,
 )
-from ringfort.proof.fields import DPORT, IIFNAME, OIFNAME, SPORT, Universe, name_value
+from ringfort.proof.fields import CT_STATE, DPORT, IIFNAME, OIFNAME, SPORT, CtState, Universe, name_value
 from ringfort.proof.hooks import Hook, hooks
 from ringfort.proof.layers import (
     IP_UNIVERSES,
@@ -43,11 +44,12 @@ from ringfort.proof.layers import (
     spans,
     version_of,
 )
-from ringfort.proof.packets import PacketSet, where
+from ringfort.proof.packets import PacketSet, everything, where
 from ringfort.proof.read_host import accepts_stray, doubtful
 from ringfort.proof.ruleset import Ruleset
 from ringfort.proof.structure import Executions, new_connections
 from ringfort.proof.surroundings import Names, Surroundings
+from ringfort.proof.variables import Space
 
 
 @dataclass(slots=True)
@@ -94,9 +96,12 @@ class _Reading:
         self.services = reader.environment.services
 
     def run(self, *names: str) -> Result:
+        return self.executions.run(self.ruleset, self.router.name, self.way(*names), self.universe)
+
+    def way(self, *names: str) -> tuple[Hook, ...]:
+        """The hooks of a way that begins on an interface."""
         ingress = [hook for hook in hooks(self.ruleset) if hook.name == "ingress"]
-        way = (*ingress[:1], Hook("prerouting"), *map(Hook, names))
-        return self.executions.run(self.ruleset, self.router.name, way, self.universe)
+        return (*ingress[:1], Hook("prerouting"), *map(Hook, names))
 
     def forward(self) -> Result:
         """New connections through the router."""
@@ -104,7 +109,7 @@ class _Reading:
         accepted = new_connections(result, result.may)
         kept = accepted & _untranslated(result)
         self.layer.source_translation |= not accepted <= result.unchanged(result.space.fields["saddr"])
-        self.layer.stray |= accepts_stray(result, result.may, accepted)
+        self.layer.stray |= accepts_stray(result, everything(result.space), accepted)
         for box, arriving, leaving in self.boxes(result, kept):
             self.take_forwarded(box, arriving, leaving)
         self.take_published(result, accepted - kept)
@@ -144,13 +149,11 @@ class _Reading:
             for box, arriving, _ in self.boxes(result, packets & self.declared(result, one)):
                 self.take_translated(box, arriving, target, services)
             packets = packets - self.declared(result, one)
-        for box, arriving, leaving in list(self.boxes(result, packets)):
-            del leaving
-            key, port = self.target_of(result, packets, box)
-            if key is not None:
+        for box, arriving, _ in self.boxes(result, packets):
+            for key, port in self.targets_of(box, arriving):
                 first, last = box[PROTOCOL]
-                ports_there = (first << 16, last << 16 | 0xFFFF) if port is None else (first << 16 | port,) * 2
-                self.take_translated(box, arriving, (key, key), [ports_there])
+                services = ((first << 16, last << 16 | 0xFFFF) if port is None else (first << 16 | port,) * 2,)
+                self.take_translated(box, arriving, (key, key), services)
 
     def take_translated(self, box: Box, arriving: Names, target: Span, services: Iterable[Span]) -> None:
         """What arrives in ``box`` is forwarded to ``target``."""
@@ -187,38 +190,33 @@ class _Reading:
                     _, destination = spans(box, self.universe)
                     service = next(iter(services_of(box)))
                     leg = self.around.legs[name].interface
-                    target, port = self.target_of(result, rest, box)
+                    target, port = next(self.targets_of(box, frozenset((name,))), (None, None))
                     self.layer.translations.append(Translation(leg, destination[0], service[0], target, port))
         return result
 
-    def target_of(self, result: Result, packets: PacketSet, box: Box) -> tuple[int | None, int | None]:
-        """Where a translation leads, if to a host."""
-        names, space = result.space.fields, result.space
-        arriving = (
-            packets & where(space, names["daddr"], box[DESTINATION]) & where(space, names["l4proto"], box[PROTOCOL])
-        )
-        arriving &= where(space, DPORT, box[PORT])
+    def targets_of(self, box: Box, arriving: Names) -> Iterator[tuple[int, int | None]]:
+        """Where what arrives in ``box`` is translated to, as (key of a host, port or None for several).
+
+        Executed element by element: opaque lookups would not say which of a map's translations it is.
+        """
+        result = self.exactly(box, arriving)
+        destination = result.space.fields["daddr"]
         for host in self.hosts.values():
             for address in host.addresses:
                 if address.version == version_of(self.universe):
-                    here = arriving & result.leaving_with(names["daddr"], (int(address),) * 2)
-                    if here:
-                        return key_of(address), self.port_of(result, here)
-        return None, None
+                    here = result.leaving_with(destination, (int(address),) * 2)
+                    if here - result.unchanged(destination):
+                        yield key_of(address), _port_of(result, here)
 
-    def port_of(self, result: Result, packets: PacketSet) -> int | None:
-        """The one port that packets leave for, if it is one."""
-        low, high = 0, 0xFFFF
-        while low < high:
-            middle = (low + high) // 2
-            lower = packets & result.leaving_with(DPORT, (low, middle))
-            if not lower:
-                low = middle + 1
-            elif packets & result.leaving_with(DPORT, (middle + 1, high)):
-                return None
-            else:
-                high = middle
-        return low
+    def exactly(self, box: Box, arriving: Names) -> Result:
+        """What becomes of the packets of a box before they are routed."""
+        space = Space(self.universe)
+        packets = where(space, IIFNAME, *((name, name) for name in sorted(arriving)))
+        names = space.fields
+        for field_, place in ((names["saddr"], SOURCE), (names["daddr"], DESTINATION), (names["l4proto"], PROTOCOL)):
+            packets = packets & where(space, field_, box[place])
+        packets = packets & where(space, DPORT, box[PORT]) & where(space, CT_STATE, (CtState.NEW, CtState.NEW))
+        return execute(self.ruleset, self.way(), self.universe, space=space, start=packets)
 
     def input(self) -> Result:
         """What the router accepts for itself."""
@@ -230,8 +228,22 @@ class _Reading:
                     source, destination = spans(box, self.universe)
                     self.layer.own += _triples([source], destination, list(services_of(box)))
         legs = where(result.space, IIFNAME, *((name, name) for name in sorted(self.around.legs)))
-        self.layer.stray |= accepts_stray(result, result.may & legs, accepted)
+        self.layer.stray |= accepts_stray(result, legs, accepted & legs)
         return result
+
+
+def _port_of(result: Result, packets: PacketSet) -> int | None:
+    """The one port that packets leave for, if it is one."""
+    low, high = 0, 0xFFFF
+    while low < high:
+        middle = (low + high) // 2
+        if not packets & result.leaving_with(DPORT, (low, middle)):
+            low = middle + 1
+        elif packets & result.leaving_with(DPORT, (middle + 1, high)):
+            return None
+        else:
+            high = middle
+    return low
 
 
 def _triples(sources: Iterable[Span], destination: Span, services: Iterable[Span]) -> list[Triple]:

@@ -11,7 +11,7 @@ from ringfort.proof.addresses import address_of
 from ringfort.proof.boxes import protocol_and_port
 from ringfort.proof.findings import Finding
 from ringfort.proof.sweep import HOST_IN, MUTUAL
-from ringfort.proof.trail import Follower, Stage, Trail, host_of, stages
+from ringfort.proof.trail import Follower, Stage, Trail, host_of, service_at, stages
 from ringfort.proof.verdict import Decision, Hop, Packet, Refutation
 
 REPAIR = "run `ringfort up`, which loads the rules of the declaration again"
@@ -194,14 +194,7 @@ class Teller:
         return f"{service} on {receiver.name}" if service else f"{protocol}/{port} on {receiver.name}"
 
     def _service(self, packet: Packet, receiver: Host) -> str:
-        kind = packet.protocol.replace("icmpv6", "icmp")
-        for name in receiver.services:
-            service = self.environment.services[name]
-            if service.protocol.value == kind and (
-                kind == "icmp" or any(p.first <= packet.port <= p.last for p in service.ports)
-            ):
-                return name
-        return ""
+        return service_at(self.environment, receiver, packet.protocol, packet.port)
 
     def _flow_name(self, packet: Packet, receiver: Host, number: int) -> str:
         protocol, port = protocol_and_port(number)

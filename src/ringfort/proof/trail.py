@@ -83,6 +83,17 @@ def host_of(environment: Environment, address: Address) -> Host | None:
     return next((host for host in environment.hosts.values() if address in host.addresses), None)
 
 
+def service_at(environment: Environment, host: Host, protocol: str, port: int) -> str:
+    """The declared service of a host at a port (for ``icmp`` at any); "" if it serves none there."""
+    kind = protocol.replace("icmpv6", "icmp")
+    for name in host.services:
+        service = environment.services[name]
+        inside = kind == "icmp" or any(ports_.first <= port <= ports_.last for ports_ in service.ports)
+        if service.protocol.value == kind and inside:
+            return name
+    return ""
+
+
 def translated_host(environment: Environment, packet: Packet) -> tuple[Host, Address, int] | None:
     """Where a published address leads, as declared: host, its address and port."""
     wanted = ip_address(packet.destination)
