@@ -134,9 +134,11 @@ def _provider_links(environment: Environment, key: str) -> Iterator[Link]:
     bridge = provider_bridge(environment, key)
     own = frozenset(f"{topology.host_address(n, 1)}/{n.prefixlen}" for n in provider.networks)
     yield Link(bridge, topology.provider_mac(environment, key), addresses=own)
+    # Nothing is learnt: both routers have the same MAC address, and for up to a second after the other one has become
+    # active a learnt entry would still lead to the old one.
     for router in environment.sites[provider.site].routers:
         peer = (namespace_name(environment, Device(DeviceKind.ROUTER, router)), topology.interface_name(provider.name))
-        yield Link(provider_port(environment, key, router), peer=peer, port=BridgePort(bridge, learning=True))
+        yield Link(provider_port(environment, key, router), peer=peer, port=BridgePort(bridge))
 
 
 def _provider_neighbours(environment: Environment, key: str) -> Iterator[Neighbour]:

@@ -217,7 +217,9 @@ def _backbone(environment: Environment) -> Namespace:
     ports = []
     for router in environment.routers:
         peer = (namespace_name(environment, Device(DeviceKind.ROUTER, router)), BACKBONE)
-        ports.append(Link(topology.interface_name(router), peer=peer, port=BridgePort(BRIDGE, learning=True)))
+        ports.append(
+            Link(topology.interface_name(router), peer=peer, port=BridgePort(BRIDGE))
+        )  # learning nothing, as with providers
     links = by_name(Link(BRIDGE), *ports)
     return Namespace(
         namespace_name(environment, BACKBONE), None, links, sysctls=(*sysctls.COMMON, *sysctls.NO_ADDRESSES)
