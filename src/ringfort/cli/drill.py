@@ -23,23 +23,6 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Of a long list, this many are printed."""
 
-LETTERS = {
-    "port-security": "P",
-    "router-filter": "R",
-    "host-firewall": "H",
-    "identity": "I",
-    "handshake-unfinished": "u",
-    "no-translation": "n",
-}
-"""How the matrix names what refused."""
-MEANINGS = {
-    "P": "port security",
-    "R": "router filter",
-    "H": "host firewall",
-    "I": "identity check",
-    "u": "let through to a service that checks identities, where no handshake can follow: answers go to the true owner",
-    "n": "nobody's address once the translation is gone",
-}
 HEADINGS = {
     "everything on": ("all", "on"),
     "port-security": ("port", "security"),
@@ -72,7 +55,9 @@ Examples:
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with everything to this file."
 )
 @FORMAT
-def command(environment: str, only: tuple[str, ...], is_quick: bool, html: Path | None, format_: str) -> int:
+def command(
+    environment: str, only: tuple[str, ...], is_quick: bool, as_is: bool, html: Path | None, format_: str
+) -> int:
     """Attack the running environment ENV with real packets, as strangers, as hosts and as routers would: with
     everything on, then with each single failure in turn, then restored. Every declared flow is really used too.
 
@@ -84,13 +69,17 @@ def command(environment: str, only: tuple[str, ...], is_quick: bool, html: Path 
     from ringfort.lab import rootless
     from ringfort.lab.lab import Lab
 
+    if as_is and not is_quick:
+        raise click.UsageError("--as-is needs --quick: the long drill puts the compiled rules back")
+    if only and is_quick:
+        raise click.UsageError("--quick drills no failures")
     loaded = load(environment)
     rootless.enter(loaded.name)
     with Lab(loaded) as lab, lab.locked(progress=_say):
-        verdict = _prove(lab)
+        verdict = _prove(lab, as_is=as_is)
         with _progress() as progress:
             if is_quick:
-                result = quick(lab, verdict, progress)
+                result = quick(lab, verdict, progress, as_is=as_is)
             else:
                 result = drill(lab, verdict, only=only or None, progress=progress)
     if html is not None:
@@ -109,11 +98,11 @@ def _say(words: str) -> None:
     notices().print(words, style="dim")
 
 
-def _prove(lab: Lab) -> Verdict:
+def _prove(lab: Lab, *, as_is: bool) -> Verdict:
     from ringfort.drill.run import refuse_unfit
     from ringfort.proof.claims import verify
 
-    refuse_unfit(lab)
+    refuse_unfit(lab, as_is=as_is)
     _say("reading the rules back and proving them")
     documents, checks = lab.read_back()
     return verify(lab.environment, documents, checks, live=True)
@@ -181,8 +170,7 @@ def matrix_lines(result: DrillResult) -> list[Text]:
         for found, width in zip(row.sums, widths, strict=True):
             line.append_text(_cell(found, width))
         lines.append(line)
-    used = {LETTERS.get(kind, "?") for kind in matrix.mechanisms}
-    legend = [f"{letter} {meaning}" for letter, meaning in MEANINGS.items() if letter in used]
+    legend = [f"{refuser.letter} {refuser.meaning}" for refuser in matrix.refusers]
     return [*lines, *(Text(f"  {words}", style="dim") for words in ("refused by, most first:", *legend))]
 
 
@@ -195,7 +183,9 @@ def _heading(kind: str) -> tuple[str, str]:
 
 
 def _words(found: Sum) -> str:
-    letters = "".join(dict.fromkeys(LETTERS.get(kind, "?") for kind in found.refused_by))
+    from ringfort.drill.cells import letter_of
+
+    letters = "".join(letter_of(kind) for kind in found.refused_by)
     through = f"!{found.delivered}" if found.delivered else ""
     return f"{found.probes} {letters}{through}"
 

@@ -202,14 +202,16 @@ class Attacks:
     # --- from and to routers ---------------------------------------------------------------------------------------
 
     def from_router(self, name: str, targets: Iterable[str]) -> Iterator[Probe]:
-        """What the owner of a site's active router may send out of its segment legs."""
+        """What the owner of a site's active router may send: out of its segment legs to the site's hosts, and over the
+        backbone to other sites'."""
         site = self.environment.routers[name].site
         place = Place(PlaceKind.ROUTER, name)
-        interfaces = {leg.peer: leg.interface for leg in topology.legs(self.environment, site)}
-        names = [target for target in targets if self.environment.hosts[target].site == site]
-        for number, mark in enumerate(self._marks_of(names)):
-            leg = interfaces[self.environment.hosts[mark.target].segment]
-            for source in (*self._callers_of(mark, number), outsider(mark, number)):
+        legs = {leg.peer: leg.interface for leg in topology.legs(self.environment, site)}
+        for number, mark in enumerate(self._marks_of(targets)):
+            leg = legs.get(self.environment.hosts[mark.target].segment) or legs.get(topology.BACKBONE)
+            if leg is None:
+                continue  # another site, and no backbone
+            for source in (*self._callers_of(mark, number, site=site), outsider(mark, number)):
                 yield from self._probe(Attack.ROUTER_ANY_SOURCE, place, source, mark, interface=leg)
 
     def at_routers(self) -> Iterator[Probe]:
@@ -243,9 +245,10 @@ class Attacks:
         for name in names:
             yield from self._marks[name]
 
-    def _callers_of(self, mark: Mark, number: int, attacker: Host | None = None) -> list[Address]:
+    def _callers_of(self, mark: Mark, number: int, attacker: Host | None = None, site: str = "") -> list[Address]:
         """Addresses of hosts that may call what is served at ``mark``: one after the other from target to target, and
-        one of the attacker's own segment, whose address is the easiest to borrow. None where nothing is served."""
+        one of the attacker's own segment (or of ``site``), whose address is the easiest to borrow. None where nothing
+        is served."""
         protocol = _protocol(mark.kind)
         host = self.environment.hosts[mark.target]
         callers = [
@@ -259,8 +262,8 @@ class Attacks:
         if not usable:
             return []
         chosen = [usable[number % len(usable)]]
-        if attacker is not None:
-            chosen += [caller for caller in usable if caller.segment == attacker.segment][:1]
+        near = attacker.segment if attacker is not None else site
+        chosen += [caller for caller in usable if near in (caller.segment, caller.site)][:1]
         found = (_of_version(caller.addresses, mark.address.version) for caller in chosen)
         return list(dict.fromkeys(address for address in found if address is not None))
 
@@ -302,7 +305,10 @@ class Attacks:
             return host.mac, self._gateway_mac[host.segment]
         if place.kind is PlaceKind.ROUTER:
             host = self.environment.hosts[mark.target]
-            return self._gateway_mac[host.segment], host.mac
+            own = self.environment.routers[place.name].site
+            if host.site == own:
+                return self._gateway_mac[host.segment], host.mac
+            return topology.backbone_mac(self.environment, own), topology.backbone_mac(self.environment, host.site)
         leg_mac = topology.mac_address(self.environment.name, "provider-leg", place.name)
         return topology.provider_mac(self.environment, place.name), leg_mac
 

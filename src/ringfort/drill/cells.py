@@ -22,6 +22,34 @@ KINDS = (
 )
 """The columns of the matrix, in the order of a packet's way."""
 
+UNFINISHED = "handshake-unfinished"
+NO_TRANSLATION = "no-translation"
+
+
+@dataclass(frozen=True, slots=True)
+class Refuser:
+    """A kind of mechanism (or what stands for one), its letter in the matrix, and what it means."""
+
+    kind: str
+    letter: str
+    meaning: str
+
+
+REFUSERS = (
+    Refuser("port-security", "P", "port security of a segment's switch"),
+    Refuser("router-filter", "R", "router filter"),
+    Refuser("host-firewall", "H", "host firewall"),
+    Refuser("identity", "I", "identity check of a service, which refused a real TLS connection"),
+    Refuser(
+        UNFINISHED,
+        "u",
+        "unfinished: an opening let through to a service that checks identities; the answers go to the address's true "
+        "owner, so a host can't go on; a router sees them, see router-handshake",
+    ),
+    Refuser(NO_TRANSLATION, "n", "nobody: a published address leads nowhere once the translation is gone"),
+)
+"""In the order of a packet's way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -45,9 +73,8 @@ class Cell:
 
     @property
     def unexplained(self) -> int:
-        """Probes that neither got through nor were counted by any mechanism. Counters see other packets too, now and
-        then, so that the sum may be one or two too large; then there is nothing to explain."""
-        return max(0, self.probes - self.delivered - sum(self.refused_by.values()))
+        """Probes that neither got through nor were counted by any mechanism."""
+        return self.probes - self.delivered - sum(self.refused_by.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +110,18 @@ class Matrix:
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    mechanisms: tuple[str, ...]
+    refusers: tuple[Refuser, ...]
     details: Mapping[str, tuple[Cell, ...]]
 
 
 def kind_of(mechanism: str) -> str:
     """``host-firewall`` of ``host-firewall:db-1``."""
     return mechanism.partition(":")[0]
+
+
+def letter_of(kind: str) -> str:
+    """The letter of a kind of mechanism."""
+    return next((refuser.letter for refuser in REFUSERS if refuser.kind == kind), "?")
 
 
 def matrix_of(attacks: Mapping[str, str], failures: tuple[str, ...], cells: tuple[Cell, ...]) -> Matrix:
@@ -107,9 +139,10 @@ def matrix_of(attacks: Mapping[str, str], failures: tuple[str, ...], cells: tupl
         for attack, words in attacks.items()
         if any((attack, kind) in sums for kind in kinds)
     )
-    mechanisms = sorted({kind for found in sums.values() for kind in found.refused_by})
+    seen = {kind for found in sums.values() for kind in found.refused_by}
+    refusers = tuple(refuser for refuser in REFUSERS if refuser.kind in seen)
     columns = tuple(Column(kind, numbers[kind]) for kind in kinds)
-    return Matrix(columns, rows, tuple(mechanisms), {kind: tuple(found) for kind, found in details.items() if found})
+    return Matrix(columns, rows, refusers, {kind: tuple(found) for kind, found in details.items() if found})
 
 
 def _sum(cells: list[Cell]) -> Sum:

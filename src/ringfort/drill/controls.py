@@ -152,14 +152,11 @@ class Attempt:
 
 
 def borrowed_attempts(lab: Lab, router: str) -> Iterator[Attempt]:
-    """From a router that has been taken over: as a declared caller, without a key, at every service of the site that
-    checks identities, in both families."""
-    site = lab.environment.routers[router].site
-    for name, flow in _mutual(lab.environment):
-        for receiver in (host for host in name.hosts if lab.environment.hosts[host].site == site):
-            caller = next((caller for caller in flow.callers if caller != receiver), None)
-            if caller is not None:
-                yield from _borrow(lab, router, caller, receiver, name, "")
+    """From a router that has been taken over: as a declared caller, without a key, at every service that checks
+    identities, in both families: on each host of its own site, and over the backbone on one host of each other site."""
+    for service, flow in _mutual(lab.environment):
+        for caller, receiver in _pairs(lab.environment, router, service, flow):
+            yield from _borrow(lab, router, caller, receiver, service, "")
 
 
 def two_failures(lab: Lab, router: str) -> Observation | None:
@@ -167,19 +164,30 @@ def two_failures(lab: Lab, router: str) -> Observation | None:
 
     If this did not succeed, the refusals of `borrowed_attempts` would prove nothing.
     """
-    site = lab.environment.routers[router].site
     for service, flow in _mutual(lab.environment):
-        for receiver in (host for host in service.hosts if lab.environment.hosts[host].site == site):
-            caller = next((caller for caller in flow.callers if caller != receiver), None)
-            if caller is not None:
-                holder = calls.holder_of(flow, caller)
-                found = next(_borrow(lab, router, caller, receiver, service, holder), None)
-                if found is not None:
-                    words = (
-                        f"{router} taken over, with the stolen keys of {caller}: {found.detail}; two failures are two"
-                    )
-                    return Observation("control", found.admitted, words)
+        for caller, receiver in _pairs(lab.environment, router, service, flow):
+            found = next(_borrow(lab, router, caller, receiver, service, calls.holder_of(flow, caller)), None)
+            if found is not None:
+                words = f"{router} taken over, with the stolen keys of {caller}: {found.detail}; two failures are two"
+                return Observation("control", found.admitted, words)
     return None
+
+
+def _pairs(environment: Environment, router: str, service: Service, flow: Flow) -> Iterator[tuple[str, str]]:
+    """A caller and a receiver: each host of the router's site, and the first of each other site if a backbone leads
+    there; the other site's router believes only callers of this site."""
+    site = environment.routers[router].site
+    others: set[str] = set()
+    for receiver in service.hosts:
+        target = environment.hosts[receiver].site
+        if target != site and (target in others or environment.backbone is None):
+            continue
+        callers = [caller for caller in flow.callers if caller != receiver]
+        if target != site:
+            callers = [caller for caller in callers if environment.hosts[caller].site == site]
+        if callers:
+            others.add(target)
+            yield callers[0], receiver
 
 
 def _mutual(environment: Environment) -> Iterator[tuple[Service, Flow]]:
@@ -195,16 +203,24 @@ def _mutual(environment: Environment) -> Iterator[tuple[Service, Flow]]:
 def _borrow(lab: Lab, router: str, caller: str, receiver: str, service: Service, holder: str) -> Iterator[Attempt]:
     environment = lab.environment
     source, target = environment.hosts[caller], environment.hosts[receiver]
-    leg = next(leg for leg in topology.legs(environment, target.site) if leg.peer == target.segment)
+    leg, next_mac = _way(environment, router, target)
     context = client.context(lab.keys, holder)
     port = service.ports[0].first
     for destination in target.addresses:
         own = next((address for address in source.addresses if address.version == destination.version), None)
         if own is None:
             continue
-        ends = Ends(own, destination, next(_ports), port, leg.mac, target.mac)
+        ends = Ends(own, destination, next(_ports), port, leg.mac, next_mac)
         with BorrowedConnection(lab, Device(DeviceKind.ROUTER, router), leg.interface, ends) as connection:
             admitted, detail = attempt(connection, context)
         yield Attempt(
             f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}", admitted, detail
         )
+
+
+def _way(environment: Environment, router: str, target: Host) -> tuple[topology.Leg, str]:
+    """The leg by which a router sends to a host, and the MAC address of the next hop."""
+    site = environment.routers[router].site
+    peer = target.segment if target.site == site else topology.BACKBONE
+    mac = target.mac if target.site == site else topology.backbone_mac(environment, target.site)
+    return next(leg for leg in topology.legs(environment, site) if leg.peer == peer), mac

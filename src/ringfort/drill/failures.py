@@ -77,7 +77,7 @@ def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ..
     - A host's firewall: what is sent to this host (what it sends is judged by others anyway: every attacker owns its
       sender, and its own rules never counted).
     - Port security of a segment: what its hosts send, and what is sent to them.
-    - A site's router: everything that crosses it, which is everything that its hosts send or receive. (Its own
+    - A site's router: everything that crosses it: what its hosts send or receive, and what strangers send. (Its own
       addresses are then reachable, as it has no other guard; nothing listens there.)
     - A host taken over: what it sends.
     - A service's identity check: what is sent to its hosts. The authority: what is sent to any such service.
@@ -128,4 +128,5 @@ def _around(environment: Environment, site: str) -> tuple[Scope, ...]:
     return (
         Scope(own, tuple(environment.hosts), internet=False),
         Scope(others, own, internet=True),
+        Scope((), others, internet=True),
     )

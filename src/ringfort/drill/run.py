@@ -19,7 +19,7 @@ from ringfort.drill import controls, failures
 from ringfort.drill.attacks import SENTENCES, Attack, Probe
 from ringfort.drill.calling import Caller
 from ringfort.drill.calls import declared_calls, stolen_calls
-from ringfort.drill.cells import EVERYTHING_ON, RESTORED, Cell
+from ringfort.drill.cells import EVERYTHING_ON, NO_TRANSLATION, RESTORED, UNFINISHED, Cell
 from ringfort.drill.counters import Counters
 from ringfort.drill.failures import Failure
 from ringfort.drill.frames import Kind
@@ -34,13 +34,6 @@ from ringfort.errors import RingfortError
 from ringfort.lab.changes import Changes
 from ringfort.lab.lab import Lab
 from ringfort.proof.verdict import Verdict
-
-UNFINISHED = "handshake-unfinished"
-"""What stands for a mechanism where the network let a borrowed address through to a service that checks identities, and
-no handshake can follow, because the answers go to the address's true owner."""
-
-NO_TRANSLATION = "no-translation"
-"""What stands for a mechanism where a published address leads nowhere, because the translation went with the filter."""
 
 _PUBLISHED = (Attack.INTERNET_CLOSED, Attack.INTERNET_BOGON)
 """Attacks on published addresses."""
@@ -73,20 +66,26 @@ def drill(
             return _Drill(lab, tools, judge, progress, len(chosen)).run(chosen)
 
 
-def quick(lab: Lab, verdict: Verdict | None = None, progress: Progress = _silent) -> DrillResult:
-    """A short drill, everything on: each flow once, and attacks from one host of each segment. A few seconds.
+def quick(
+    lab: Lab, verdict: Verdict | None = None, progress: Progress = _silent, *, as_is: bool = False
+) -> DrillResult:
+    """A short drill, everything on: each flow once, and attacks from one host of each segment. A second or two.
+
+    Args:
+        verdict: what the proof says of the rules that are loaded; without it the promises are the measure.
+        as_is: drill rules that are not the compiled ones too. Nothing is changed, so nothing is mended either.
 
     Raises:
         RingfortError: the lab is not up or not as compiled.
     """
     with lab.locked():
-        refuse_unfit(lab)
+        refuse_unfit(lab, as_is=as_is)
         with _tools(lab) as tools:
             return _Drill(lab, tools, Judge(lab.environment, verdict), progress, 0).quick()
 
 
-def refuse_unfit(lab: Lab) -> None:
-    """Refuse a lab that is not up, or whose rules are not the compiled ones.
+def refuse_unfit(lab: Lab, *, as_is: bool = False) -> None:
+    """Refuse a lab that is not up or, unless ``as_is``, not as compiled.
 
     Raises:
         RingfortError: says what to do.
@@ -94,12 +93,14 @@ def refuse_unfit(lab: Lab) -> None:
     name = lab.environment.name
     if not lab.is_up():
         raise RingfortError("lab-not-up", f"the environment {name!r} is not up", "run `ringfort up` first")
+    if as_is:
+        return
     changes = lab.up(dry_run=True)
     if not changes.is_nothing:
         raise RingfortError(
             "lab-differs",
             f"the running lab of {name!r} is not what its file says: {_in_short(changes)}",
-            "run `ringfort up` to mend it; `ringfort verify --live` says what the difference opens",
+            "run `ringfort up` to mend it, or drill it as it is with --quick --as-is",
         )
 
 
@@ -316,9 +317,9 @@ class _Drill:
             if attempt.admitted:
                 self._admitted(Attack.ROUTER_HANDSHAKE, failure, attempt.words, attempt.detail)
         self._count_identity(outcome, before)
-        control = controls.two_failures(self._lab, failure.subject)
-        if control is not None:
-            self._observations.append(control)
+        if not any(seen.name == "control" for seen in self._observations):
+            control = controls.two_failures(self._lab, failure.subject)
+            self._observations += [control] if control is not None else []
 
     def _admitted(self, attack: Attack, failure: Failure, words: str, evidence: str) -> None:
         self._delivered.append(Delivered(attack, str(failure), words, evidence, predicted=False))
@@ -359,6 +360,8 @@ class _Drill:
             "each probe was counted by what refused it" if not missing else f"{missing} probes were counted by nobody"
         )
         self._observations.append(Observation("accounting", not missing, words))
+        background = sum(outcome.background for outcome in self._cells.values())
+        notes = (f"{background} packets that were no probes met a counter and were taken out",) if background else ()
         self._progress(self._steps, self._steps, "done")
         return DrillResult(
             self._environment.name,
@@ -371,6 +374,7 @@ class _Drill:
             tuple(self._disagreements),
             self._skipped,
             time.monotonic() - self._begin,
+            notes,
         )
 
 

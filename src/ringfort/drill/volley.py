@@ -57,12 +57,17 @@ def mechanism_of(device: Device) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of some probes of one attack. ``reasons`` says in the rules' own words why they were refused."""
+    """What became of some probes of one attack.
+
+    ``reasons`` says in the rules' own words why they were refused. ``background`` counts packets of others (the kernel
+    sends some now and then) that met the same counters meanwhile; they are taken out.
+    """
 
     sent: int = 0
     refused_by: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     delivered: list[tuple[Probe, Device]] = field(default_factory=list)
+    background: int = 0
 
     def add(self, other: Outcome) -> None:
         """Add another outcome to this one."""
@@ -70,6 +75,7 @@ class Outcome:
         self.refused_by.update(other.refused_by)
         self.reasons.update(other.reasons)
         self.delivered += other.delivered
+        self.background += other.background
 
     @property
     def missing(self) -> int:
@@ -245,7 +251,7 @@ class Range:
             yield Device(DeviceKind.ROUTER, self._active[target.partition(":")[2]])
             return
         receiver = environment.hosts[target]
-        if place.kind is not PlaceKind.ROUTER:
+        if place.kind is not PlaceKind.ROUTER or environment.routers[place.name].site != receiver.site:
             yield Device(DeviceKind.ROUTER, self._active[receiver.site])
         yield Device(DeviceKind.SWITCH, receiver.segment)
         yield Device(DeviceKind.HOST, target)
@@ -262,7 +268,11 @@ class Range:
 
 def _outcome(sent: int, refused: Counter[tuple[Device, str]], delivered: list[tuple[Probe, Device]]) -> Outcome:
     outcome = Outcome(sent, delivered=delivered)
-    for (device, reason), number in refused.items():
-        outcome.refused_by[mechanism_of(device)] += number
-        outcome.reasons[reason] += number
+    outcome.background = refused.total() + len(delivered) - sent
+    for (device, reason), number in refused.most_common():
+        # A counter saw a packet that was not a probe: the largest number bears it, since one in thousands is not ours.
+        own = number - max(0, outcome.background) if not outcome.refused_by else number
+        outcome.refused_by[mechanism_of(device)] += own
+        outcome.reasons[reason] += own
+    outcome.background = max(0, outcome.background)
     return outcome

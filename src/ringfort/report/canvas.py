@@ -26,9 +26,10 @@ STYLES: Mapping[str, str] = {
 
 
 class Canvas:
-    """Rows grow as they are written to; unwritten places are blank."""
+    """Rows grow as they are written to, up to ``width``; unwritten places are blank."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._width = width
         self._rows: list[list[tuple[str, str]]] = []
 
     @property
@@ -37,13 +38,16 @@ class Canvas:
         return len(self._rows)
 
     def put(self, row: int, column: int, text: str, style: str = "") -> int:
-        """Write ``text`` and return the column after it."""
+        """Write ``text`` and return the column after it. What would leave the sheet is cut off."""
+        after = column + len(text)
+        text = text[max(0, -column) : max(0, self._width - column)]
+        column = max(0, column)
         while len(self._rows) <= row:
             self._rows.append([])
         line = self._rows[row]
         line.extend((" ", "") for _ in range(column + len(text) - len(line)))
         line[column : column + len(text)] = [(character, style) for character in text]
-        return column + len(text)
+        return after
 
     def text(self, *, colour: bool) -> str:
         """The sheet as lines without trailing blanks, each ended by a newline."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ringfort.environment.model import Environment, Flow, Host, Protocol, Service, Tls
@@ -62,20 +62,36 @@ def _group(segment: str, stem: str, names: list[str], services: tuple[str, ...],
     return HostGroup(names[0] if len(names) == 1 else stem, segment, tuple(names), services, customer)
 
 
-def arrows(environment: Environment, groups: Mapping[str, tuple[HostGroup, ...]]) -> tuple[Arrow, ...]:
-    """The flows between groups of hosts, each pair once. A group is known as ``segment/first host``."""
+def arrows(
+    environment: Environment, groups: Mapping[str, tuple[HostGroup, ...]], shown: Collection[str] | None = None
+) -> tuple[tuple[Arrow, ...], int]:
+    """The flows between groups of hosts, each pair once. A group is known by its first host.
+
+    Args:
+        shown: the groups that are drawn; all when None.
+
+    Returns:
+        The arrows between groups that are shown, and how many flows between two groups are left out.
+    """
     group_of = {host: group_key(group) for found in groups.values() for group in found for host in group.hosts}
     pairs: dict[tuple[str, str], list[Flow]] = {}
+    hidden = 0
     for flow in environment.flows.values():
-        targets = dict.fromkeys(group_of[host] for host in environment.services[flow.service].hosts)
-        sources = (INTERNET,) if flow.internet else tuple(dict.fromkeys(group_of[host] for host in flow.callers))
+        targets = list(dict.fromkeys(group_of[host] for host in environment.services[flow.service].hosts))
+        sources = [INTERNET] if flow.internet else list(dict.fromkeys(group_of[host] for host in flow.callers))
+        hidden += len(sources) * len(targets)
+        if shown is not None:
+            targets = [target for target in targets if target in shown]
+            sources = [source for source in sources if source == INTERNET or source in shown]
+        hidden -= len(sources) * len(targets)
         for source in sources:
             for target in targets:
                 pairs.setdefault((source, target), []).append(flow)
-    return tuple(
+    found = tuple(
         Arrow(source, target, _weakest(environment, flows), tuple(flow.name for flow in flows))
         for (source, target), flows in pairs.items()
     )
+    return found, hidden
 
 
 def group_key(group: HostGroup) -> str:

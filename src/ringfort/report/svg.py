@@ -101,9 +101,9 @@ def _focus(numbers: Mapping[str, str]) -> str:
 
 def _drawable(environment: Environment, boxes: Mapping[str, Box]) -> tuple[list[Arrow], int]:
     """The flows between groups that are drawn, and how many are left out. Those of the internet are drawn apart."""
-    every = [arrow for arrow in arrows(environment, groups_by_segment(environment)) if arrow.source != INTERNET]
-    possible = [arrow for arrow in every if arrow.source in boxes and arrow.target in boxes]
-    return possible[:MOST_ARROWS], len(every) - len(possible[:MOST_ARROWS])
+    possible, hidden = arrows(environment, groups_by_segment(environment), boxes)
+    inside = [arrow for arrow in possible if arrow.source != INTERNET]
+    return inside[:MOST_ARROWS], hidden + len(inside[MOST_ARROWS:])
 
 
 def _arrow_heads() -> Markup:

@@ -34,7 +34,7 @@ def picture_text(environment: Environment, *, width: int = 100, colour: bool = F
         Lines of at most ``width`` characters, the last one ended too. Large environments are cut short: what is left
         out is counted.
     """
-    canvas = Canvas()
+    canvas = Canvas(width)
     _head(canvas, environment, width)
     groups = groups_by_segment(environment)
     sites = list(environment.sites.values())
@@ -86,9 +86,10 @@ def _internet(canvas: Canvas, environment: Environment, sites: list[Site], lefts
     for provider, center in drops:
         if center not in (left, right):
             canvas.put(row, center, "┬", "internet")
-        canvas.put(row + 1, center - len(provider.name) // 2, provider.name, "provider")
-        for line, network in enumerate(provider.networks[:2]):
-            canvas.put(row + 2 + line, center - len(str(network)) // 2, str(network), "dim")
+        room = box // min(3, len(environment.sites[provider.site].providers)) - 1
+        for line, words in enumerate((provider.name, *map(str, provider.networks[:2]))):
+            short = _fit(words, room)
+            canvas.put(row + 1 + line, center - len(short) // 2, short, "provider" if line == 0 else "dim")
     return row + 2 + max(len(provider.networks[:2]) for provider, _ in drops)
 
 
@@ -102,7 +103,8 @@ def _routers(canvas: Canvas, environment: Environment, sites: list[Site], lefts:
     """The routers of each site in a heavy box, joined by the backbone."""
     edges: list[tuple[int, int]] = []
     for site, left in zip(sites, lefts, strict=True):
-        label = f"  {'  ══  '.join(site.routers) or 'no router'}  "
+        room = (box - 12) // max(1, len(site.routers)) - 2
+        label = f"  {'  ══  '.join(_fit(name, room) for name in site.routers) or 'no router'}  "
         start = left + (box - len(label)) // 2 - 1
         middle = left + box // 2 - start - 1
         top = "━" * len(label)
@@ -128,7 +130,7 @@ def _site(
     blocks = _networks(site.blocks, box // 2 - 6)
     canvas.put(row, left, "╭" + "─" * (box - 2) + "╮", "dim")
     canvas.put(row, left + box // 2, "┴", "dim")
-    canvas.put(row, left + 2, f" {site.name} ", "site")
+    canvas.put(row, left + 2, f" {_fit(site.name, box // 2 - 8)} ", "site")
     canvas.put(row, left + box - 4 - len(blocks), f" {blocks} ", "dim")
     row += 1
     for line in _segments(environment, groups, site, box - 4):
@@ -148,6 +150,7 @@ def _segments(
     for key in site.segments[:MOST_SEGMENTS]:
         segment = environment.segments[key]
         title = segment.name if segment.name.startswith(segment.tier) else f"{segment.name} ({segment.tier})"
+        title = _fit(title, room - 1)
         networks = _networks(segment.networks, room - len(title) - 2)
         yield [("▌", segment.tier), (title, segment.tier), (networks.rjust(room - 1 - len(title)), "dim")]
         yield from _hosts(environment, groups[key], segment.tier, room)
