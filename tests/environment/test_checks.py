@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.environment.declare import edited, only_problem, problems_of
+from ringfort.environment.topology import interface_name
+from tests.environment.declare import SOUND, edited, only_problem, problems_of
 
 LONG = "a" * 63
 
@@ -971,3 +972,15 @@ def test_what_was_refused_is_not_told_again_as_unknown() -> None:
     problems = problems_of(text)
     assert [problem.code for problem in problems] == ["unknown-key", "unknown-key", "missing-key", "unknown-key"]
     assert [problem.origin.line for problem in problems] == [27, 33, 39, 39]
+
+
+@pytest.mark.parametrize("name", ["orders-south-back", "north-r1-in-the-cellar"])
+def test_a_name_that_looks_like_another_ones_interface_is_refused(name: str) -> None:
+    """Long names are shortened to an interface with part of a hash; a short name may be just that."""
+    twin = interface_name(name)
+    text = SOUND.replace("[south-r1]", f"[{name}]") if "cellar" in name else SOUND
+    problem = only_problem(
+        text.replace("  admin: {site", f"  §{twin}: {{site: south, segment: back}}\n  admin: {{site")
+    )
+    assert problem.code == "interface-collision"
+    assert f"would both be interface '{twin}' of the switch of segment south/back" in problem.message
