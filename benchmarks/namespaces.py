@@ -63,7 +63,10 @@ def own_thread(namespace: str, interface: str, core: int) -> int:
     offload(namespace, interface, ETHTOOL_SGRO, on=True)
     before = _polling_threads()
     run("ip", "netns", "exec", namespace, "sh", "-c", f"echo 1 >/sys/class/net/{interface}/threaded")
-    (thread,) = _polling_threads() - before
+    new = _polling_threads() - before
+    if len(new) != 1:
+        raise RuntimeError(f"{interface} of {namespace} got {len(new)} polling threads; is another measurement running?")
+    (thread,) = new
     os.sched_setaffinity(thread, {core})
     return thread
 

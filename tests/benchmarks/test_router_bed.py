@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 @pytest.mark.lab
 def test_our_ruleset_really_routes_what_is_measured() -> None:
-    bed = Bed("rf-bench-test", environment(4, 2), "")
+    bed = Bed(f"rf-bench-{os.getpid()}", environment(4, 2), "")
     bed.ruleset = ringfort(bed.environment)
     bed.up()
     try:
@@ -76,7 +77,7 @@ def test_our_ruleset_really_routes_what_is_measured() -> None:
 
 @pytest.mark.lab
 def test_a_ruleset_that_refuses_is_no_result() -> None:
-    bed = Bed("rf-bench-test", environment(4, 2), "")
+    bed = Bed(f"rf-bench-{os.getpid()}", environment(4, 2), "")
     bed.ruleset = linear(environment(1, 1))
     bed.up()
     try:
