@@ -29,7 +29,7 @@ In an ARP message the source is the sender's protocol address and ``ARP_MAC`` it
 WIDTHS = (128, 128, 48, 48, 128, 128, 8, 16, 16, 48)
 FULL: Box = tuple((0, (1 << width) - 1) for width in WIDTHS)
 
-FEW = 2000
+FEW = 100
 """Pairs of boxes and elements that are compared one by one rather than looked up."""
 
 ElementsOf = Callable[[Opaque], Sequence[Element]]
@@ -128,7 +128,7 @@ def fill_in(parts: Iterable[Part], elements_of: ElementsOf) -> Iterator[Box]:
     for part in parts:
         boxes = list(part.boxes)
         wanted = [(lookup.places, elements_of(lookup.opaque)) for lookup in part.true]
-        for places, elements in sorted(wanted, key=lambda pair: -len(pair[1])):
+        for places, elements in sorted(wanted, key=lambda pair: len(pair[1])):  # what cannot be is found early
             boxes = _join(boxes, places, elements)
         for lookup in part.false:
             if boxes:
