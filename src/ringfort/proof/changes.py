@@ -36,6 +36,8 @@ class Changes:
 
     def why_unknown(self, space: Space, target: Field) -> str:
         """Why a field's value is not known; "" if it is."""
+        if not self.unknown:
+            return ""
         for i in range(target.width):
             reason = self.unknown.get(space.place(target.region, target.offset + i))
             if reason:

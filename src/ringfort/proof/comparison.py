@@ -44,15 +44,19 @@ class HookComparison:
 def compare(first: Ruleset, second: Ruleset) -> tuple[HookComparison, ...]:
     """Compare at every hook that one of them uses, in every universe that comes there."""
     both = list(dict.fromkeys([*hooks(first), *hooks(second)]))
-    spaces = {universe: Space(universe) for universe in Universe}
-    return tuple(
-        _at_hook(first, second, hook, universe, spaces[universe]) for hook in both for universe in hook.universes
-    )
+    spaces: dict[Universe, Space] = {}
+    found: list[HookComparison] = []
+    for hook in both:
+        for universe in hook.universes:
+            if universe not in spaces:
+                spaces[universe] = Space(universe)
+            found.append(_at_hook(first, second, hook, universe, spaces[universe]))
+    return tuple(found)
 
 
 def _at_hook(first: Ruleset, second: Ruleset, hook: Hook, universe: Universe, space: Space) -> HookComparison:
-    one = execute(first, hook, universe, space=space)
-    two = execute(second, hook, universe, space=space)
+    one = execute(first, hook, universe, space=space, details=False)
+    two = execute(second, hook, universe, space=space, details=False)
     added, removed = two.must - one.may, one.must - two.may
     if one.may == two.may and one.must == two.must and _same_doubts(one, two):
         open_packets = added  # nothing: the same statements decide about the same packets in both

@@ -40,9 +40,15 @@ class Truth:
     must: BDDFunction
     doubts: tuple[tuple[Doubt, str], ...] = ()
 
+    @property
+    def certain(self) -> bool:
+        """Whether nothing is open."""
+        return self.may is self.must
+
     def negated(self) -> Truth:
         """The opposite statement."""
-        return Truth(~self.must, ~self.may, self.doubts)
+        may = ~self.must
+        return Truth(may, may if self.certain else ~self.may, self.doubts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,9 @@ class Value:
     vector: Vector | None
     readable: Truth
     reason: str = ""
+
+
+_UNCHANGED = Changes()
 
 
 class Evaluator:
@@ -67,7 +76,9 @@ class Evaluator:
         self.space = space
         self.sets = sets
         self.quiet = quiet
+        self._always = Truth(space.true, space.true)
         self._unions: dict[tuple[tuple[Vector | None, ...], int], BDDFunction] = {}
+        self._readable: dict[Read, BDDFunction] = {}
         self._groups: dict[int, list[tuple[Verdict, tuple[Element, ...]]]] = {}
         self._kept: list[tuple[Element, ...]] = []
 
@@ -75,20 +86,28 @@ class Evaluator:
 
     def always(self) -> Truth:
         """Holds for every packet."""
-        return Truth(self.space.true, self.space.true)
+        return self._always
 
     def both(self, truths: Iterable[Truth]) -> Truth:
         """The conjunction."""
         may = must = self.space.true
         doubts: tuple[tuple[Doubt, str], ...] = ()
+        certain = True
         for truth in truths:
-            may, must, doubts = may & truth.may, must & truth.must, doubts + truth.doubts
+            if truth is self._always:
+                continue
+            certain = certain and truth.certain
+            may = may & truth.may
+            must = may if certain else must & truth.must
+            doubts += truth.doubts
         return Truth(may, must, doubts)
 
     def conditions(self, conditions: tuple[Condition, ...], universes: frozenset[Universe], changes: Changes) -> Truth:
         """Where every condition holds; nowhere in another universe."""
         if self.space.universe not in universes:
             return Truth(self.space.false, self.space.false)
+        if not conditions:
+            return self._always
         return self.both(self._condition(condition, changes) for condition in conditions)
 
     def _condition(self, condition: Condition, changes: Changes) -> Truth:
@@ -205,6 +224,35 @@ class Evaluator:
 
     def _either(self, doubt: Doubt, reason: str) -> Truth:
         return Truth(self.space.true, self.space.false, ((doubt, reason),))
+
+    def plainly(self, statement: Match) -> BDDFunction | None:
+        """Where a match holds that reads nothing but fields and asks no named set, as packets arrive; else None.
+
+        Most matches are of this kind, and the answer is the same as `match` gives, sooner.
+        """
+        if isinstance(statement.elements, str):
+            return None
+        readable = self.space.true
+        vectors: list[Vector] = []
+        for part in statement.key:
+            if not isinstance(part, Read):
+                return None
+            known = self._readable.get(part)
+            if known is None:
+                known = self.conditions(part.conditions, part.universes, _UNCHANGED).must
+                self._readable[part] = known
+            readable = readable & known
+            vectors.append(self.space.vector(part.field))
+        inside = self.space.union(self._plain_box(element, vectors) for element in statement.elements)
+        return inside.imp_strict(readable) if statement.negated else readable & inside
+
+    def _plain_box(self, element: Element, vectors: list[Vector]) -> BDDFunction:
+        if len(vectors) == 1:
+            return self.space.between(vectors[0], *element.key[0])
+        function = self.space.true
+        for vector, (low, high) in zip(reversed(vectors), reversed(element.key), strict=True):
+            function = self.space.between(vector, low, high) & function
+        return function
 
     def among(self, elements: Iterable[Element], values: list[Value]) -> Truth:
         """Whether the key is one of ``elements``; parts that are not known may be anything."""

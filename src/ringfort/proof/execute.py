@@ -26,10 +26,11 @@ from ringfort.proof.fields import Field, Universe
 from ringfort.proof.hooks import Hook, chains_at, possible
 from ringfort.proof.opaque import Opaque, OpaqueTable, opaque_bound
 from ringfort.proof.packets import Interval, PacketSet
+from ringfort.proof.recorder import Recorder
 from ringfort.proof.rewrite import forwarded
 from ringfort.proof.ruleset import Doubt, Place, Ruleset
 from ringfort.proof.variables import Space, TooLargeError
-from ringfort.proof.walk import Recorder, Walk
+from ringfort.proof.walk import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ def execute(
     start: PacketSet | None = None,
     opaque: bool = False,
     quiet: bool = False,
+    details: bool = True,
     recorder: Recorder | None = None,
 ) -> Result:
     """Send packets through the base chains of a hook, or of several hooks one after the other.
@@ -172,6 +174,7 @@ def execute(
         opaque: make each lookup in a named set or map an opaque variable (see `ringfort.proof.opaque`) where the key
             has not been changed and the set does not depend on state. Without ``space`` one of the right size is made.
         quiet: resolve what depends on state as when nothing unusual happens: limits not exceeded, sets as listed.
+        details: fill `Result.uses`; without it long chains execute several times faster.
         recorder: gets each step, for `ringfort.proof.trace`.
 
     Raises:
@@ -182,7 +185,7 @@ def execute(
     if space is None:
         space = Space(universe, opaque_bound(ruleset) if opaque else 0)
     try:
-        return _execute(ruleset, hooks, space, start, opaque, quiet, recorder)
+        return _execute(ruleset, hooks, space, start, opaque, quiet, recorder or Recorder(space, detailed=details))
     except DDMemoryError as error:
         raise TooLargeError from error
 
@@ -202,12 +205,11 @@ def _execute(
     start: PacketSet | None,
     opaque: bool,
     quiet: bool,
-    recorder: Recorder | None,
+    recorder: Recorder,
 ) -> Result:
     domain = _domain(space, hooks)
     if start is not None:
         domain = domain & start.function
-    recorder = recorder or Recorder(space)
     table_of_opaque = OpaqueTable(space.opaque_count) if opaque else None
     evaluators: dict[tuple[str, str], Evaluator] = {}
     states = [State(domain, Changes())]

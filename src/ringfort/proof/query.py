@@ -262,7 +262,7 @@ def answer(ruleset: Ruleset, query: Query) -> Answer:
         if universe not in way[0].universes:
             continue
         space = Space(universe)
-        result = execute(ruleset, way, universe, space=space, start=_packets(space, query))
+        result = execute(ruleset, way, universe, space=space, start=_packets(space, query), details=False)
         asked.append(result.domain)
         may.append(result.may)
         must.append(result.must)

@@ -13,7 +13,6 @@ from typing import Any
 from ringfort.errors import RingfortError
 from ringfort.proof.nftables.elements import CATCH_ALL, parts_of_type, read_elements
 from ringfort.proof.nftables.statements import Context, read_statement
-from ringfort.proof.nftables.text import rule_text
 from ringfort.proof.nftables.values import NotUnderstoodError
 from ringfort.proof.ruleset import (
     Base,
@@ -166,7 +165,11 @@ class _TableDraft:
         statements = _settle([read_statement(statement, context) for statement in expressions])
         place = Place(self.family, self.name, chain, number, _number(content, "handle", "rule"))
         comment = content.get("comment", "")
-        return Rule(place, statements, comment if isinstance(comment, str) else "", rule_text(expressions))
+        return Rule(place, statements, comment if isinstance(comment, str) else "", _words(statements))
+
+
+def _words(statements: tuple[Statement, ...]) -> str:
+    return " ".join(statement.text or str(statement) for statement in statements)
 
 
 def _base(content: dict[str, Any]) -> Base | None:

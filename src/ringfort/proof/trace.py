@@ -10,9 +10,9 @@ from oxidd.bdd import BDDFunction
 from ringfort.proof.execute import Result, execute
 from ringfort.proof.hooks import Hook
 from ringfort.proof.packets import Packet, PacketSet
+from ringfort.proof.recorder import Recorder
 from ringfort.proof.ruleset import Chain, Outcome, Place, Rule, Ruleset
 from ringfort.proof.variables import Space
-from ringfort.proof.walk import Recorder
 
 
 @dataclass(frozen=True, slots=True)

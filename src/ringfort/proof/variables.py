@@ -27,6 +27,19 @@ Vector = tuple[BDDFunction, ...]
 """The bits of a value, most significant first, each as a function of the original packet."""
 
 
+class _FieldVector(tuple[BDDFunction, ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """A field's own bits: as a key of a cache it is looked up all the time, so its hash is computed once."""
+
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = super().__hash__()
+        return self._hash
+
+    __eq__ = tuple.__eq__
+
+
 class TooLargeError(RingfortError):
     """The question needs more memory than a proof may take."""
 
@@ -65,8 +78,14 @@ class Space:
         for (region, offset), (width, value) in CONSTANT_BITS[universe].items():
             for i in range(width):
                 self._constants[region, offset + i] = bool(value >> (width - 1 - i) & 1)
-        for field in ORDER[universe]:
-            self.vector(field)
+        self._lay_out(ORDER[universe])
+
+    def _lay_out(self, fields: Iterable[Field]) -> None:
+        places = [self.place(f.region, f.offset + i) for f in fields for i in range(f.width)]
+        new = [place for place in dict.fromkeys(places) if place not in self._constants]
+        for place, number in zip(new, self.manager.add_vars(len(new)), strict=True):
+            self._variables[place] = number
+            self._owners[number] = place
 
     # -- variables ---------------------------------------------------------------------------------------------
 
@@ -74,7 +93,7 @@ class Space:
         """The bits of ``field`` in the packet as it arrives; new regions get variables when first asked for."""
         known = self._vectors.get(field.key)
         if known is None:
-            known = tuple(self._bit(field.region, field.offset + i) for i in range(field.width))
+            known = _FieldVector(self._bit(field.region, field.offset + i) for i in range(field.width))
             self._vectors[field.key] = known
         return known
 

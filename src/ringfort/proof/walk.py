@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oxidd.bdd import BDDFunction
@@ -13,6 +13,7 @@ from ringfort.proof.fields import CT_STATE, CtState
 from ringfort.proof.hooks import Hook, overrides
 from ringfort.proof.opaque import OpaqueTable, group_by_behaviour
 from ringfort.proof.reader import RulesetError
+from ringfort.proof.recorder import Recorder
 from ringfort.proof.rewrite import Rewriter, translated_mark
 from ringfort.proof.ruleset import (
     AnyBit,
@@ -25,7 +26,6 @@ from ringfort.proof.ruleset import (
     Expression,
     Lookup,
     Match,
-    Note,
     Outcome,
     Place,
     Read,
@@ -37,41 +37,11 @@ from ringfort.proof.ruleset import (
     Verdict,
     VerdictMap,
 )
+from ringfort.proof.runs import Matches, grouped, plain_outcome
 from ringfort.proof.variables import Space
 
 JUMP_DEPTH = 16
 """NFT_JUMP_STACK_SIZE: deeper rulesets cannot be loaded."""
-
-_Judge = Callable[[State], tuple[Truth, Truth]]
-"""Where a statement's expression can be read, and where its match then holds."""
-
-
-class Recorder:
-    """Collects what rules met. Subclasses may listen to each step (see `ringfort.proof.trace`)."""
-
-    def __init__(self, space: Space) -> None:
-        self.space = space
-        self.doubts: dict[tuple[Place, str, Doubt, str], BDDFunction] = {}
-        self.uses: dict[Place, tuple[BDDFunction, BDDFunction]] = {}
-
-    def doubt(self, place: Place, text: str, doubts: Iterable[tuple[Doubt, str]], live: BDDFunction) -> None:
-        """Packets were followed both ways."""
-        for doubt, reason in doubts:
-            key = (place, text, doubt, reason)
-            self.doubts[key] = self.doubts.get(key, self.space.false) | live
-
-    def use(self, place: Place, reached: BDDFunction, matched: BDDFunction) -> None:
-        """Packets reached a rule, and some matched."""
-        if place in self.uses:
-            before = self.uses[place]
-            reached, matched = before[0] | reached, before[1] | matched
-        self.uses[place] = (reached, matched)
-
-    def step(self, rule: Rule, verdict: str, live: BDDFunction) -> None:
-        """Packets matched all of a rule; ``verdict`` is what it did with them, "" for nothing."""
-
-    def policy(self, chain: Chain, outcome: Outcome, live: BDDFunction) -> None:
-        """No rule of a base chain decided about these packets."""
 
 
 @dataclass(slots=True)
@@ -162,27 +132,65 @@ class Walk:
         if depth > JUMP_DEPTH:
             raise RulesetError(f"chains lead more than {JUMP_DEPTH} deep, or in a circle, at {chain.name!r}")
         returned: list[State] = []
-        for rule in chain.rules:
+        for rules in self._runs(chain):
             states = merge(self.space, states)
             if not states:
                 break
-            states, left = self._rule(rule, states, depth)
-            returned += left
+            if len(rules) > 1 and all(not s.changes.bits and not s.changes.unknown for s in states):
+                states = self._run(rules, states)
+                continue
+            for rule in rules:
+                states, left = self._rule(rule, merge(self.space, states), depth)
+                returned += left
         return merge(self.space, [*returned, *states])
+
+    def _runs(self, chain: Chain) -> list[list[Rule]]:
+        """The rules, those with the same plain verdict next to each other in one list if nobody wants details."""
+        runs: list[list[Rule]] = []
+        last: Outcome | None = None
+        for rule in chain.rules:
+            outcome = None if self.recorder.detailed else plain_outcome(rule)
+            if outcome is not None and outcome is last:
+                runs[-1].append(rule)
+            else:
+                runs.append([rule])
+            last = outcome
+        return runs
+
+    def _run(self, rules: list[Rule], states: list[State]) -> list[State]:
+        """Rules with the same verdict at once: their order does not matter."""
+        matched = self.space.union(self._matched(rule) for rule in rules)
+        through: list[State] = []
+        for state in states:
+            inside = state.live & matched
+            if plain_outcome(rules[0]) is Outcome.ACCEPT:
+                self._accepted.append(State(inside, state.changes))
+            else:
+                self._dropped = self._dropped | inside
+            through.append(State(matched.imp_strict(state.live), state.changes))
+        return through
+
+    def _matched(self, rule: Rule) -> BDDFunction:
+        result = self.space.true
+        for statement in reversed(rule.statements):
+            if isinstance(statement, Match):
+                function = self.evaluator.plainly(statement)
+                assert function is not None
+                result = function & result
+        return result
 
     def _rule(self, rule: Rule, states: list[State], depth: int) -> tuple[list[State], list[State]]:
         reached = self.space.union(state.live for state in states)
         running = _Running(states)
         matched = reached
-        for statement in rule.statements:
-            if not isinstance(statement, Note):
-                if not isinstance(statement, Verdict | VerdictMap):
-                    self._statement(rule, statement, running)
-                    matched = self.space.union(state.live for state in running.active)
-                else:
-                    self._decide(rule, statement, running, depth)
-                if not running.active:
-                    break
+        for statement in grouped(rule.statements):
+            if isinstance(statement, Verdict | VerdictMap):
+                self._decide(rule, statement, running, depth)
+            else:
+                self._statement(rule, statement, running)
+                matched = self.space.union(state.live for state in running.active)
+            if not running.active:
+                break
         if running.decided is not None:
             matched = running.decided
         elif matched.satisfiable():
@@ -192,12 +200,10 @@ class Walk:
 
     # -- statements --------------------------------------------------------------------------------------------
 
-    def _statement(self, rule: Rule, statement: Statement, running: _Running) -> None:
+    def _statement(self, rule: Rule, statement: Matches | Statement, running: _Running) -> None:
         match statement:
-            case Match():
-                self._keep(rule, statement.text, running, lambda s: self._match(statement, s.changes))
-            case AnyBit():
-                self._keep(rule, statement.text, running, lambda s: self.evaluator.any_bit(statement, s.changes))
+            case tuple():
+                self._keep(rule, statement, running)
             case Assign() | Translate():
                 self._rewrite(rule, statement, running)
             case Untrack():
@@ -208,16 +214,39 @@ class Walk:
             case Doubtful():
                 self._doubtful(rule, statement, running)
 
-    def _keep(self, rule: Rule, text: str, running: _Running, judge: _Judge) -> None:
+    def _keep(self, rule: Rule, matches: Matches, running: _Running) -> None:
         """Keep what matches; send what does not, or cannot be read, to the next rule."""
         active: list[State] = []
         for state in running.active:
-            readable, truth = judge(state)
-            whole = self.evaluator.both((readable, truth))
-            self._note_doubts(rule, text, whole, state)
-            active.append(State(state.live & whole.may, state.changes))
-            running.through.append(State(state.live & ~whole.must, state.changes))
-        running.active = [state for state in active if state.live.satisfiable()]
+            whole = self._whole(rule, matches, state)
+            # The matches of a rule are small sets; the live set may be large: touch it once.
+            live = state.live & whole.may
+            if live.satisfiable():
+                active.append(State(live, state.changes))
+            running.through.append(State(whole.must.imp_strict(state.live), state.changes))
+        running.active = active
+
+    def _whole(self, rule: Rule, matches: Matches, state: State) -> Truth:
+        truths: list[Truth] = []
+        plain = self.space.true
+        unchanged = not state.changes.bits and not state.changes.unknown
+        for match in matches:
+            function = self.evaluator.plainly(match) if unchanged and isinstance(match, Match) else None
+            if function is not None:
+                plain = function & plain
+                continue
+            truth = self._judge(match, state.changes)
+            self._note_doubts(rule, match.text, truth, state)
+            truths.append(truth)
+        return self.evaluator.both([Truth(plain, plain), *truths])
+
+    def _judge(self, statement: Match | AnyBit, changes: Changes) -> Truth:
+        readable, truth = (
+            self._match(statement, changes)
+            if isinstance(statement, Match)
+            else self.evaluator.any_bit(statement, changes)
+        )
+        return self.evaluator.both((truth, readable))
 
     def _note_doubts(self, rule: Rule, text: str, truth: Truth, state: State) -> None:
         if truth.doubts:

@@ -6,6 +6,8 @@ protocol 6 first), so they are added back here. Checked against ``nft --debug=ne
 
 from __future__ import annotations
 
+from functools import cache
+
 from ringfort.proof.fields import L4PROTO, LATER_FRAGMENT, TRANSPORT, Field, Universe
 from ringfort.proof.ruleset import Condition, Read
 
@@ -123,6 +125,7 @@ _ICMP_TYPES: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {
 }
 
 
+@cache
 def header_field(protocol: str, name: str) -> Read | None:
     """The field ``name`` of header ``protocol`` with its conditions; None if it is not known here.
 

@@ -12,13 +12,6 @@ _LIMIT = 160
 _QUOTED_KEYS = ("iifname", "oifname", "iif", "oif", "ibrname", "obrname")
 
 
-def rule_text(statements: object) -> str:
-    """The statements of a rule as an operator would write them."""
-    if not isinstance(statements, list):
-        return str(statements)
-    return " ".join(filter(None, (statement_text(statement) for statement in statements)))
-
-
 def statement_text(statement: object) -> str:
     """One statement."""
     if not isinstance(statement, dict) or len(statement) != 1:

@@ -80,7 +80,7 @@ def _flags(parts: Iterable[object], kind: str) -> int:
 def _symbol(text: str, kind: str) -> int:
     try:
         if kind == "ipv4_addr":
-            return int(IPv4Address(text))
+            return _ipv4(text)
         if kind == "ipv6_addr":
             return int(IPv6Address(text))
     except AddressValueError as error:
@@ -96,6 +96,15 @@ def _symbol(text: str, kind: str) -> int:
         return int(text, 0)
     except ValueError as error:
         raise NotUnderstoodError(f"{text!r} is no {kind}") from error
+
+
+def _ipv4(text: str) -> int:
+    parts = text.split(".")
+    if len(parts) == 4 and all(len(part) < 4 and part.isascii() and part.isdigit() for part in parts):
+        a, b, c, d = map(int, parts)
+        if a < 256 and b < 256 and c < 256 and d < 256 and "." + text == "".join(f".{n}" for n in (a, b, c, d)):
+            return a << 24 | b << 16 | c << 8 | d
+    return int(IPv4Address(text))  # says what is wrong
 
 
 def _name(text: str) -> int:

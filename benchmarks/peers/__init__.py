@@ -1,0 +1,1 @@
+"""The other way to do it: what our figures are compared with."""
