@@ -51,6 +51,7 @@ Examples:
     "--failure", "only", multiple=True, metavar="NAME", help="Only this failure, or kind of failures; may be repeated."
 )
 @click.option("--quick", "is_quick", is_flag=True, help="A few seconds: everything on, a small spread of attacks.")
+@click.option("--as-is", is_flag=True, help="With --quick: drill rules that were changed by hand too.")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with everything to this file."
 )

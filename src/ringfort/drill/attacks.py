@@ -46,6 +46,7 @@ class Attack(StrEnum):
     ROUTER_ANY_SOURCE = "router-any-source"
     ROUTER_HANDSHAKE = "router-handshake"
     STOLEN_KEYS = "stolen-keys"
+    WITNESS = "proofs-counterexample"
 
 
 SENTENCES: Mapping[str, str] = {
@@ -64,6 +65,7 @@ SENTENCES: Mapping[str, str] = {
     Attack.ROUTER_ANY_SOURCE: "a router taken over sends with any source",
     Attack.ROUTER_HANDSHAKE: "a router taken over completes TLS as a caller",
     Attack.STOLEN_KEYS: "stolen keys are used from elsewhere",
+    Attack.WITNESS: "the proof's own counterexamples",
 }
 
 

@@ -23,7 +23,7 @@ from ringfort.drill.cells import EVERYTHING_ON, NO_TRANSLATION, RESTORED, UNFINI
 from ringfort.drill.counters import Counters
 from ringfort.drill.failures import Failure
 from ringfort.drill.frames import Kind
-from ringfort.drill.judging import Judge
+from ringfort.drill.judging import Judge, judge
 from ringfort.drill.result import Delivered, Disagreement, DrillResult, Exercise, Observation
 from ringfort.drill.targets import Rows, Targets, quick_scopes
 from ringfort.drill.volley import Outcome, Range
@@ -62,8 +62,7 @@ def drill(
     with lab.locked():
         refuse_unfit(lab)
         with _tools(lab) as tools:
-            judge = Judge(lab.environment, verdict)
-            return _Drill(lab, tools, judge, progress, len(chosen)).run(chosen)
+            return _Drill(lab, tools, judge(lab, verdict), progress, len(chosen)).run(chosen)
 
 
 def quick(
@@ -81,7 +80,7 @@ def quick(
     with lab.locked():
         refuse_unfit(lab, as_is=as_is)
         with _tools(lab) as tools:
-            return _Drill(lab, tools, Judge(lab.environment, verdict), progress, 0).quick()
+            return _Drill(lab, tools, judge(lab, verdict), progress, 0).quick()
 
 
 def refuse_unfit(lab: Lab, *, as_is: bool = False) -> None:
@@ -154,7 +153,7 @@ class _Drill:
         self._observations: list[Observation] = []
         self._delivered: list[Delivered] = []
         self._disagreements: list[Disagreement] = []
-        self._skipped = 0
+        self._skipped = self._compared = 0
         self._begin = time.monotonic()
         self._done, self._steps = 0, failures_number + 5
 
@@ -239,6 +238,38 @@ class _Drill:
             outcome = self._tools.range.fire(probes)
             self._account(attack, outcome, failure, situation)
             self._cells.setdefault((attack, situation), Outcome()).add(outcome)
+            if situation != RESTORED:
+                self._compare(attack, probes[len(probes) // 2], failure, situation)
+        if situation != RESTORED:
+            self._send_witnesses(failure, situation)
+
+    def _compare(self, attack: Attack, probe: Probe, failure: Failure | None, situation: str) -> None:
+        """Fire one probe by itself: does the mechanism that counted it refuse it first in the proof too?"""
+        if not self._judge.follows or (attack in _PUBLISHED and failure is not None):
+            return
+        expected = self._judge.first_refuser(probe, failure, self._lab.active())
+        if not expected or expected.startswith("identity:"):
+            return  # not told; or a matter of handshakes, which have rows of their own
+        outcome = self._tools.range.fire([probe])
+        self._compared += 1
+        if expected not in outcome.refused_by:
+            seen = ", ".join(outcome.refused_by) or ("it got through" if outcome.delivered else "nobody counted it")
+            words = f"first refused by {expected}"
+            self._disagreements.append(Disagreement(attack, situation, str(probe), words, f"refused by: {seen}"))
+
+    def _send_witnesses(self, failure: Failure | None, situation: str) -> None:
+        """Send the proof's counterexamples that need just this failure: they must get through."""
+        for witness in self._judge.witnesses():
+            if witness.failure != ("" if failure is None else str(failure)):
+                continue
+            outcome = self._tools.range.fire([witness.probe])
+            refusers = ", ".join(outcome.refused_by) or "nobody, yet it did not arrive"
+            if not outcome.delivered:
+                self._disagreements.append(
+                    Disagreement(Attack.WITNESS, situation, str(witness.probe), witness.words, f"refused by {refusers}")
+                )
+            self._account(Attack.WITNESS, outcome, failure, situation)
+            self._cells.setdefault((Attack.WITNESS, situation), Outcome()).add(outcome)
 
     def _account(self, attack: Attack, outcome: Outcome, failure: Failure | None, situation: str) -> None:
         """Decide what a delivered probe means: it got through, or it waits for a handshake that can't be completed."""
@@ -269,7 +300,7 @@ class _Drill:
         return None
 
     def _got_through(self, probe: Probe, evidence: str, failure: Failure | None, situation: str) -> None:
-        opinion = self._judge.opinion(probe, failure)
+        opinion = self._judge.opinion(probe, failure, self._lab.active())
         self._delivered.append(Delivered(probe.attack, situation, str(probe), evidence, opinion.passes))
         if not opinion.passes:
             self._disagreements.append(Disagreement(probe.attack, situation, str(probe), opinion.words, evidence))
@@ -360,6 +391,12 @@ class _Drill:
             "each probe was counted by what refused it" if not missing else f"{missing} probes were counted by nobody"
         )
         self._observations.append(Observation("accounting", not missing, words))
+        if self._compared:
+            words = (
+                f"{self._compared} probes fired by themselves were refused by the mechanism that the proof names first"
+            )
+            held = not any("first refused by" in found.proof for found in self._disagreements)
+            self._observations.append(Observation("agreement", held, words))
         background = sum(outcome.background for outcome in self._cells.values())
         notes = (f"{background} packets that were no probes met a counter and were taken out",) if background else ()
         self._progress(self._steps, self._steps, "done")
