@@ -14,6 +14,7 @@ import pytest
 
 from ringfort.environment.load import load
 from ringfort.environment.model import Environment
+from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.lab import netns, state
 from ringfort.lab.lab import Lab
@@ -125,6 +126,33 @@ def test_a_busy_lab_says_who_works_on_it(small: Environment) -> None:
         busy = f"process {os.getpid()} is working on the lab"
         with pytest.raises(RingfortError, match=busy), other.locked(wait_seconds=0):
             pass
+
+
+WITHOUT = """
+import sys, time
+from ringfort.environment.load import load
+from ringfort.lab.lab import Lab
+with Lab(load(sys.argv[1])).without("router-filter:r1", "port-security:north/back", "identity:app"):
+    print("off", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_told_to_stop_leaves_no_mechanism_off(small: Environment, number: signal.Signals) -> None:
+    with Lab(small) as lab:
+        lab.up()
+        file = next(iter(small.sites.values())).origin.file
+        process = subprocess.Popen(
+            [sys.executable, "-c", WITHOUT, file], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "off\n"
+        assert not any("table" in entry for entry in lab.read_device(Device(DeviceKind.ROUTER, "r1"))["nftables"])
+        process.send_signal(number)
+        process.communicate(timeout=20)
+        assert process.returncode != 0
+        assert lab.up().is_nothing
 
 
 def test_what_the_declaration_no_longer_has_is_removed(tmp_path: Path, small: Environment) -> None:

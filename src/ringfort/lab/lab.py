@@ -6,6 +6,9 @@ here may run inside an asyncio loop. One command at a time works on a lab (`Lab.
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -30,6 +33,19 @@ Progress = Callable[[str], None]
 
 def _silent(_: str) -> None:
     return
+
+
+@contextmanager
+def _orderly() -> Iterator[None]:
+    """Let a SIGTERM unwind the block, so that what was switched off is switched on again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Lab:
@@ -64,7 +80,7 @@ class Lab:
             if self._lock_depth > 1:
                 yield
                 return
-            with state.lock(self.environment.name, wait_seconds, lambda who: progress(f"waiting: {who}")):
+            with state.lock(self.environment.name, wait_seconds, lambda who: progress(f"waiting: {who}")), _orderly():
                 yield
         finally:
             self._lock_depth -= 1
