@@ -311,6 +311,17 @@ def _one_protocol(matches: list[str]) -> list[str]:
 
 
 @st.composite
+def _open_ended(draw: st.DrawFn, f: Flavour) -> str:
+    """What no proof can decide: the kernel's verdict must lie between *may* and *must*."""
+    kinds = ["limit rate 5/second", "limit rate over 5/second", "quota over 500 bytes", "numgen random mod 2 0"]
+    if f.three == "ip" and f.family != "ip6":
+        kinds += ["update @y4 { ip saddr }", "ip saddr @y4", "update @y4 { ip saddr limit rate 3/second }"]
+    if f.connections:
+        kinds.append("ct count over 3")
+    return f"{draw(st.sampled_from(kinds))} {draw(_one('accept', 'drop', 'meta mark set 0x5', 'continue'))}"
+
+
+@st.composite
 def _rule(draw: st.DrawFn, f: Flavour, targets: list[str]) -> str:
     matches = _one_protocol([draw(_match(f)) for _ in range(draw(st.integers(0, 3)))])
     kind = draw(st.integers(0, 9))
@@ -325,6 +336,8 @@ def _rule(draw: st.DrawFn, f: Flavour, targets: list[str]) -> str:
         if f.three == "ip":
             changes.append(_one("meta mark set ip saddr map @k4", "ip ttl set 9", "ip dscp set cs1"))
         end = draw(st.one_of(changes))
+    elif draw(st.integers(0, 3)) == 0:
+        end = draw(_open_ended(f))
     else:
         end = draw(_one("counter", 'log prefix "x " accept', "reject", "counter drop", ""))
         if f.family in ("bridge", "netdev"):
@@ -356,6 +369,7 @@ def _sets(draw: st.DrawFn, family: str, targets: list[str]) -> str:
         lines.append(f"  set a4 {{ type ipv4_addr; elements = {{ {draw(_joined(_of(V4 + V4_TARGETS)))} }} }}")
         lines.append("  set i4 { type ipv4_addr; flags interval; elements = { 10.1.0.0/30, 10.4.0.0/16 } }")
         lines.append("  map k4 { type ipv4_addr : mark; elements = { 10.1.0.1 : 0x5, 10.1.0.2 : 0x7 } }")
+        lines.append("  set y4 { type ipv4_addr; size 100; flags dynamic; elements = { 10.1.0.1 } }")
         pairs = [f"{draw(_of(V4))} . {draw(_of(PORTS))}" for _ in range(3)]
         choices = ", ".join(f"{pair} : {draw(_verdict(targets))}" for pair in dict.fromkeys(pairs))
         lines.append(f"  map v4 {{ type ipv4_addr . inet_service : verdict; elements = {{ {choices} }} }}")
