@@ -66,7 +66,7 @@ def attempts(world: World) -> Iterator[Attempt]:
     claims = [*(a for host in hosts for a in host.addresses), *world.outside, *world.elsewhere]
     for source, receiver, service in product(claims, hosts, world.services):
         for destination in receiver.addresses:
-            if destination.version == source.version:
+            if destination.version == source.version and destination != source:
                 packet = (source, destination, service)
                 for sender in hosts:
                     if sender.machine != receiver.machine:

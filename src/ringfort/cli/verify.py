@@ -124,7 +124,7 @@ def _print_promises(console: Console, verdict: Verdict) -> None:
 
 def _print_refutation(console: Console, number: int, refutation: Refutation) -> None:
     console.print()
-    times = f" ({refutation.count:,} times)" if refutation.count > 1 else ""
+    times = f" ({refutation.count:,} times, from {refutation.source})" if refutation.count > 1 else ""
     console.print(f"[red]{number}. {refutation.claim} is broken[/red]: ", end="")
     console.print(f"{refutation.summary}{times}", markup=False)
     if refutation.packet is not None:
@@ -134,9 +134,13 @@ def _print_refutation(console: Console, number: int, refutation: Refutation) -> 
     if refutation.let_through:
         console.print(f"   let in by {', '.join(refutation.let_through)}", markup=False)
     if refutation.failure:
-        console.print(f"   needs     {refutation.failure} to fail", markup=False)
+        console.print(f"   needs     {refutation.failure}{_fails(refutation.failure)}", markup=False)
     console.print("   [bold]to close it[/bold]: ", end="")
     console.print(refutation.edit, markup=False)
+
+
+def _fails(failure: str) -> str:
+    return "" if failure.startswith("router-taken-over") else " to fail"
 
 
 def _hop(hop: Hop) -> str:

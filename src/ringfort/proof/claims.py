@@ -21,7 +21,7 @@ from ringfort.proof.boxes import TCP, protocol_and_port
 from ringfort.proof.declared import declared_boxes
 from ringfort.proof.depth import depth_table
 from ringfort.proof.engine import Question, Result, build
-from ringfort.proof.findings import Finding, cell_findings, gate_findings
+from ringfort.proof.findings import INTERNET, Finding, cell_findings, gate_findings
 from ringfort.proof.layers import DoubtfulRule
 from ringfort.proof.local import local_findings
 from ringfort.proof.reading import Layers, boxes_of, facts_of, partial_gates, read_layers
@@ -219,32 +219,35 @@ class Proof:
 
 
 def _grouped(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[Finding]:
-    """Findings of one kind between the same ends about the same service are one; too many of a kind are one."""
-    merged = _merged(findings, lambda f: (f.claim, f.kind, f.zone, f.segment, label(f)))
+    """Findings of one kind about the same service in the same segment are one, wherever they come from."""
+    merged = _merged(findings, lambda f: (f.claim, f.kind, f.place.partition(":")[0], f.segment, label(f)))
     many = Counter((finding.claim, finding.kind) for finding in merged)
     crowded = {key for key, count in many.items() if count > MOST_GROUPS}
     rest = [f for f in merged if (f.claim, f.kind) not in crowded]
-    whole = _merged((f for f in merged if (f.claim, f.kind) in crowded), lambda f: (f.claim, f.kind, f.segment))
-    if len(whole) > MOST_GROUPS:
-        whole = _merged(whole, lambda f: (f.claim, f.kind))
-    return rest + whole
+    return rest + _merged((f for f in merged if (f.claim, f.kind) in crowded), lambda f: (f.claim, f.kind))
 
 
-def _weakness(finding: Finding) -> tuple[int, bool]:
-    """The weakest first; among equals one about TCP, which is easiest to picture."""
-    return finding.depth, finding.service >> 16 != TCP
+def _weakness(finding: Finding) -> tuple[int, bool, bool, bool]:
+    """The weakest first; among equals what is easiest to picture: about TCP, in the name of another host."""
+    return (
+        finding.depth,
+        finding.service >> 16 != TCP,
+        finding.source == finding.destination,
+        "/" not in finding.zone and finding.zone != INTERNET,
+    )
 
 
 def _merged(findings: Iterable[Finding], key: Callable[[Finding], tuple[object, ...]]) -> list[Finding]:
-    groups: dict[tuple[object, ...], Finding] = {}
+    groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
-        known = groups.get(key(finding))
-        if known is None:
-            groups[key(finding)] = finding
-        else:
-            weaker = min(known, finding, key=_weakness)
-            groups[key(finding)] = replace(weaker, count=known.count + finding.count)
-    return list(groups.values())
+        groups.setdefault(key(finding), []).append(finding)
+    merged = []
+    for group in groups.values():
+        zones = list(dict.fromkeys(finding.zone for finding in group))
+        zone = zones[0] if len(zones) == 1 else f"{len(zones)} places"
+        weakest = min(group, key=_weakness)
+        merged.append(replace(weakest, count=sum(finding.count for finding in group), group=zone))
+    return merged
 
 
 def confidential(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from ringfort.environment.model import Environment
 from ringfort.proof import sweep
-from ringfort.proof.addresses import IPV6_BASE, AddressLine
+from ringfort.proof.addresses import IPV6_BASE, AddressLine, key_of
 from ringfort.proof.boxes import ICMP, ICMPV6, RawBoxes
 from ringfort.proof.engine import Question, Result
 from ringfort.proof.layers import Triple, covers
 from ringfort.proof.sweep import Array
+from ringfort.proof.trail import SOMEBODY
 
 INTERNET = "internet"
 
@@ -44,6 +46,12 @@ class Finding:
     bits: int = -1
     flags: int = 0
     note: str = ""
+    group: str = ""
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Whence and whither, for people: ``group`` says so when several zones are one finding."""
+        return self.group or self.zone, self.segment
 
 
 KIND_NAMES = {
@@ -74,7 +82,7 @@ def _of_record(environment: Environment, question: Question, row: Array) -> Find
     zone, there = (int(end) for end in question.ends[row[sweep.BUCKET]])
     claim, kind = KIND_NAMES[int(row[sweep.KIND])]
     entry = int(line.entry[row[sweep.ATOM]])
-    source = line.entry_key[entry] if entry >= 0 else line.key_in(int(row[sweep.ATOM]))
+    source = line.entry_key[entry] if entry >= 0 else _example(line, int(row[sweep.ATOM]))
     receiver = line.entry_host[row[sweep.ENTRY]]
     sender = line.entry_host[entry] if entry >= 0 else ""
     return Finding(
@@ -91,6 +99,13 @@ def _of_record(environment: Environment, question: Question, row: Array) -> Find
         int(row[sweep.BITS]),
         int(row[sweep.FLAGS]),
     )
+
+
+def _example(line: AddressLine, atom: int) -> int:
+    """A source in an atom, one from the documentation networks if it has any."""
+    first, end = line.starts[atom], line.starts[atom + 1]
+    known = (key_of(ip_address(text)) for texts in SOMEBODY.values() for text in texts)
+    return next((key for key in known if first <= key < end), line.key_in(atom))
 
 
 def readable_service(first: int, last: int) -> int:

@@ -299,6 +299,8 @@ def judge(tables: Tables, cell: Cell, zone: int, there: int, sink: Sink) -> None
     if zone == tables.segments + 2:
         judge_internet(tables, cell, there, sink)
         return
+    if tables.atom_entry[cell.atom] == cell.entry:
+        return  # Linux takes no packet from outside under an address of its own (fib_validate_source)
     if zone < tables.segments and tables.atom_entry[cell.atom] >= 0:
         judge_own(tables, cell, zone, there, sink)
         judge_neighbour(tables, cell, zone, there, sink)

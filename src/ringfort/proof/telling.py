@@ -116,7 +116,7 @@ class Teller:
         device = finding.note.split(" ", 1)[0]
         mechanism = _mechanism_of(device)
         return Refutation(
-            finding.claim, finding.kind, finding.note, finding.zone, finding.segment, finding.count, packet, path,
+            finding.claim, finding.kind, finding.note, *finding.ends, finding.count, packet, path,
             (mechanism,) if mechanism else (), "", finding.depth, f"{device} was changed by hand: {REPAIR}",
         )  # fmt: skip
 
@@ -128,7 +128,7 @@ class Teller:
         )
         edit = f"put host {host.name} on a machine of its own ({host.origin})"
         return Refutation(
-            finding.claim, finding.kind, summary, finding.zone, finding.segment, finding.count, packet, trail.hops,
+            finding.claim, finding.kind, summary, *finding.ends, finding.count, packet, trail.hops,
             (), f"machine:{host.machine}", finding.depth, edit,
         )  # fmt: skip
 
@@ -140,7 +140,7 @@ class Teller:
         where = f" ({hop.rule_place}: {hop.rule})" if hop and hop.rule_place else ""
         edit = f"{_device_of(hop)} lacks the flow{where}: {REPAIR}"
         return Refutation(
-            finding.claim, finding.kind, summary, finding.zone, finding.segment, finding.count, packet, trail.hops,
+            finding.claim, finding.kind, summary, *finding.ends, finding.count, packet, trail.hops,
             tuple(refusing), "", finding.depth, edit,
         )  # fmt: skip
 
@@ -155,8 +155,8 @@ class Teller:
             replace(hop, decision=Decision.FAILED) if hop.mechanism == failure else hop for hop in trail.hops
         )
         return Refutation(
-            finding.claim, finding.kind, self._summary(finding, packet, receiver, failure), finding.zone,
-            finding.segment, finding.count, packet, hops, let, failure, finding.depth,
+            finding.claim, finding.kind, self._summary(finding, packet, receiver, failure), *finding.ends,
+            finding.count, packet, hops, let, failure, finding.depth,
             self._edit(finding, packet, receiver, trail),
         )  # fmt: skip
 
@@ -175,18 +175,18 @@ class Teller:
     def _summary(self, finding: Finding, packet: Packet, receiver: Host, failure: str) -> str:
         what = self._what(packet, receiver, finding.service)
         who = {
-            "neighbour-spoofing": f"{packet.place} passes for its neighbour {packet.source}",
-            "port-security-gone": f"{packet.place} passes for its neighbour {packet.source}, which its port allows,",
-            "router-taken-over": f"a taken-over {packet.place} passes for {packet.source}",
-            "internet-spoofing": f"the internet passes for {packet.source}",
-            "direct-path": f"{packet.place} goes straight to its neighbour",
-            "isolation-gone": f"{packet.place} goes straight to its neighbour, past the router,",
+            "neighbour-spoofing": f"{packet.place} passes for its neighbour {packet.source} and",
+            "port-security-gone": f"{packet.place}, whose port lets it, passes for its neighbour {packet.source} and",
+            "router-taken-over": f"a taken-over {packet.place} passes for {packet.source} and",
+            "internet-spoofing": f"the internet passes for {packet.source} and",
+            "direct-path": f"{packet.place} goes straight to its neighbour and",
+            "isolation-gone": f"{packet.place} goes straight to its neighbour, past the router, and",
         }.get(finding.kind, f"{packet.source} at {packet.place}")
         if finding.kind == "router-taken-over":
-            return f"{who} and reaches {what}: nothing else refuses it"
+            return f"{who} reaches {what}: nothing else refuses it"
         if finding.depth == 0:
             return f"{who} reaches {what}, which no flow declares"
-        return f"{who} and reaches {what} once {failure or 'one mechanism'} fails: nothing else refuses it"
+        return f"{who} reaches {what} once {failure or 'one mechanism'} fails: nothing else refuses it"
 
     def _what(self, packet: Packet, receiver: Host, number: int) -> str:
         service = self._service(packet, receiver)
