@@ -80,7 +80,7 @@ def _ours(target: Path) -> dict[str, str] | None:
 
 def _present(target: Path) -> set[str]:
     """Everything below ``target`` that is not a directory of its own, links included."""
-    found = set()
+    found: set[str] = set()
     for folder, folders, names in os.walk(target):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         found.update((Path(folder) / name).relative_to(target).as_posix() for name in (*names, *links))
