@@ -38,7 +38,7 @@ def test_no_probe_is_declared() -> None:
 
 
 def test_every_attack_is_tried_and_has_a_sentence() -> None:
-    fired = {probe.attack for probe in EVERY} | {Attack.ROUTER_HANDSHAKE, Attack.STOLEN_KEYS}
+    fired = {probe.attack for probe in EVERY} | {Attack.ROUTER_HANDSHAKE, Attack.STOLEN_KEYS, Attack.WITNESS}
     assert fired == set(Attack) == set(SENTENCES)
 
 

@@ -116,7 +116,7 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         seen: set[str] = set()
 
         def say(_done: int, _steps: int, words: str) -> None:
-            kind = words.partition(":")[0]
+            kind = words.partition(":")[0] if words.startswith("without ") else words
             if kind not in seen:
                 seen.add(kind)
                 _say(words if kind == words else f"{kind} (each in turn)")

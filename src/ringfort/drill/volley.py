@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ringfort.drill import frames
@@ -112,8 +112,10 @@ class Range:
         """Fire probes of one attack, in volleys small enough that scan detection does not answer for the flows."""
         total = Outcome()
         for volley in self._volleys(probes):
-            total.add(self._fire(volley))
-            self.forget_scanners()
+            outcome = self._fire(volley)
+            total.add(outcome)
+            refusing = {name.partition(":")[2] for name in outcome.refused_by if name.startswith("router-filter:")}
+            self.forget_scanners(refusing)
         return total
 
     def send(self, probes: Sequence[Probe]) -> int:
@@ -256,9 +258,11 @@ class Range:
         yield Device(DeviceKind.SWITCH, receiver.segment)
         yield Device(DeviceKind.HOST, target)
 
-    def forget_scanners(self) -> None:
-        """Make the active routers forget whom they refused."""
+    def forget_scanners(self, among: Collection[str] | None = None) -> None:
+        """Make the active routers (or some of them) forget whom they refused."""
         for router in self._active.values():
+            if among is not None and router not in among:
+                continue
             device = Device(DeviceKind.ROUTER, router)
             if device not in self._flush:
                 self._flush[device] = nft.flush_commands(self._lab.namespace(device))
