@@ -65,7 +65,7 @@ def own_thread(namespace: str, interface: str, core: int) -> int:
     run("ip", "netns", "exec", namespace, "sh", "-c", f"echo 1 >/sys/class/net/{interface}/threaded")
     new = _polling_threads() - before
     if len(new) != 1:
-        raise RuntimeError(f"{interface} of {namespace} got {len(new)} polling threads; is another measurement running?")
+        raise RuntimeError(f"{interface} of {namespace} has {len(new)} new threads; is another measurement running?")
     (thread,) = new
     os.sched_setaffinity(thread, {core})
     return thread
