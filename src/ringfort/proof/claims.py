@@ -17,7 +17,7 @@ from ringfort.environment.model import Environment, Flow, Tls
 from ringfort.environment.topology import Device, devices
 from ringfort.proof.addresses import key_of
 from ringfort.proof.background import Background
-from ringfort.proof.boxes import TCP, protocol_and_port
+from ringfort.proof.boxes import TCP, RawBoxes, protocol_and_port
 from ringfort.proof.declared import declared_boxes
 from ringfort.proof.depth import depth_table
 from ringfort.proof.engine import Question, Result, build
@@ -64,12 +64,12 @@ def verify(
     now = clock or (lambda: 0.0)
     start = now()
     layers = read_layers(environment, devices(environment), rulesets)
-    question = build(
-        environment, boxes_of(environment, layers, identity_checks), facts_of(environment, layers, identity_checks)
-    )
+    declared = declared_boxes(environment)
+    raw = boxes_of(environment, layers, identity_checks, declared)
+    facts = facts_of(environment, layers, identity_checks)
     loaded = now()
-    result = question.ask()
-    proof = Proof(environment, layers, identity_checks, question, result)
+    question = build(environment, raw, facts)
+    proof = Proof(environment, layers, identity_checks, declared, question, question.ask())
     findings = proof.findings()
     swept = now()
     refutations, unknowns = proof.tell(findings)
@@ -86,7 +86,7 @@ def verify(
         claims,
         tuple(refutations),
         tuple(unknowns),
-        depth_table(environment, question, result, proof.background, findings),
+        depth_table(environment, question, proof.result, proof.background, findings),
         proof.assumptions(),
         proof.counts(),
         now() - start,
@@ -112,25 +112,23 @@ class Proof:
     environment: Environment
     layers: Layers
     checks: Mapping[str, Sequence[IdentityCheck]]
+    declared: RawBoxes
     question: Question
     result: Result
+    background: Background = field(init=False)
     _receivers: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
         line = self.question.line
         self._receivers = dict(zip(line.entry_key, line.entry_host, strict=True))
-
-    @property
-    def background(self) -> Background:
-        """What no rule accepts."""
-        return Background(self.environment, self.layers.different)
+        self.background = Background(self.environment, self.layers.different)
 
     def findings(self) -> list[Finding]:
         """Everything that breaks a promise, in groups."""
         names = {key_of(a): host.name for host in self.environment.hosts.values() for a in host.addresses}
         gates = partial_gates(self.environment, self.layers)
         found = cell_findings(self.environment, self.question, self.result)
-        found += gate_findings(self.environment, declared_boxes(self.environment), gates, names)
+        found += gate_findings(self.environment, self.declared, gates, names)
         found += local_findings(self.environment, self.layers)
         found += self.background.findings()
         return _grouped(found, self._label)
@@ -211,7 +209,7 @@ class Proof:
             "services": len(environment.services),
             "flows": len(environment.flows),
             "mechanisms": sum(sizes) + mutual,
-            "declared": len(declared_boxes(environment)),
+            "declared": len(self.declared),
             "boxes": len(self.question.boxes.bit),
             "buckets": self.question.buckets,
             "cells": self.result.cells,

@@ -59,12 +59,15 @@ class Result:
 class Question:
     """An environment's boxes in buckets, ready to be swept."""
 
-    line: AddressLine
-    tables: Tables
-    router_place: Array  # router number -> site number, place among the site's different routers (-1: left out)
+    frame: Frame
     boxes: Boxes
     offsets: Array
     ends: Array
+
+    @property
+    def line(self) -> AddressLine:
+        """The line of addresses the boxes are on."""
+        return self.frame.line
 
     @property
     def buckets(self) -> int:
@@ -81,7 +84,7 @@ class Question:
         while True:
             records = np.zeros((room, kernel.COLUMNS), dtype=np.int64)
             sink = Sink(minima, records, np.zeros(2, dtype=np.int64), np.zeros((1, 1), dtype=np.int64))
-            run(self.tables, self.boxes, self.offsets, self.ends, chosen, sink)
+            run(self.frame.tables, self.boxes, self.offsets, self.ends, chosen, sink)
             found, cells = int(sink.counters[0]), int(sink.counters[1])
             if found <= room:
                 return Result(records[:found], minima, self.ends, chosen, cells)
@@ -92,85 +95,106 @@ class Question:
         number = self.line.segments.index(segment)
         return np.flatnonzero((self.ends == number).any(axis=1))
 
-    def replace(self, segment: str, raw: RawBoxes) -> Question:
-        """The question after a change in one segment: ``raw`` are all the boxes that now touch it.
+    def changed(self, segment: str, raw: RawBoxes) -> Question:
+        """The buckets that touch one segment, asked anew: ``raw`` are all the boxes that now touch it.
+
+        Nothing else has to be asked again: no other bucket holds a box of these, and no answer reaches beyond its
+        bucket. What the whole says now is the old answer without `touching` (segment), and this one.
 
         Raises:
             UnknownBoundError: a bound that divides an atom; then the whole question has to be built anew.
         """
         number = self.line.segments.index(segment)
-        fresh, keys = _cut(self.line, self.tables, self.router_place, raw)
-        zones = len(self.line.segments)
+        boxes, keys = _cut(self.frame, raw)
+        zones = max(len(self.line.segments), 1)
         touched = (keys // zones == number) | (keys % zones == number)
-        fresh, keys = _take(fresh, touched), keys[touched]
-        old = self.touching(segment)
-        kept = np.ones(len(self.boxes.bit), dtype=bool)
-        for bucket in old:
-            kept[self.offsets[bucket] : self.offsets[bucket + 1]] = False
-        sizes = np.diff(self.offsets)
-        old_keys = np.repeat(self.ends[:, 0].astype(np.int64) * zones + self.ends[:, 1], sizes)
-        boxes = Boxes(*(np.concatenate((a[kept], b)) for a, b in zip(self.boxes, fresh, strict=True)))
-        keys = np.concatenate((old_keys[kept], keys))
-        return _in_buckets(self.line, self.tables, self.router_place, boxes, keys)
+        return _in_buckets(self.frame, _take(boxes, touched), keys[touched])
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What boxes are placed in. ``runs``: where the zones of atoms and of entries begin and end.
+
+    ``router_place``: router number -> site number, place among the site's different routers (-1: left out).
+    """
+
+    line: AddressLine
+    tables: Tables
+    router_place: Array
+    atom_runs: Runs
+    entry_runs: Runs
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Stretches of one zone: first and last place of each, and for each place its stretch."""
+
+    first: Array
+    last: Array
+    of: Array
 
 
 def build(environment: Environment, raw: RawBoxes, facts: Facts) -> Question:
     """Lay out the line of addresses, cut the boxes at its zones and sort them into buckets."""
     line = lay_out(environment, raw.bounds())
-    router_place = _router_places(environment, facts)
-    tables = _tables(environment, line, facts)
-    boxes, keys = _cut(line, tables, router_place, raw)
-    return _in_buckets(line, tables, router_place, boxes, keys)
+    tables, places = _tables(environment, line, facts), _router_places(environment, facts)
+    frame = Frame(line, tables, places, _runs(line.zone), _runs(line.entry_zone))
+    return _in_buckets(frame, *_cut(frame, raw))
 
 
-def _in_buckets(line: AddressLine, tables: Tables, router_place: Array, boxes: Boxes, keys: Array) -> Question:
+def _in_buckets(frame: Frame, boxes: Boxes, keys: Array) -> Question:
+    line = frame.line
     order = np.argsort(keys * len(line.zone) + boxes.source_first, kind="stable")
     boxes, keys = _take(boxes, order), keys[order]
     starts = np.flatnonzero(np.diff(keys, prepend=-1))
     zones = max(len(line.segments), 1)
     ends = np.stack((keys[starts] // zones, keys[starts] % zones), axis=1).astype(np.int32)
     offsets = np.append(starts, len(keys)).astype(np.int64)
-    return Question(line, tables, router_place, boxes, offsets, ends)
+    return Question(frame, boxes, offsets, ends)
 
 
 def _take(boxes: Boxes, chosen: Array) -> Boxes:
     return Boxes(*(column[chosen] for column in boxes))
 
 
-def _cut(line: AddressLine, tables: Tables, router_place: Array, raw: RawBoxes) -> tuple[Boxes, Array]:
+def _cut(frame: Frame, raw: RawBoxes) -> tuple[Boxes, Array]:
     """Pieces of boxes inside one source zone and one destination segment each, and their bucket's key."""
+    line = frame.line
     first, last = line.first_atoms(raw.source_first), line.last_atoms(raw.source_last)
     entry_first = line.entries_before[line.first_atoms(raw.destination_first)]
     entry_last = line.entries_before[line.last_atoms(raw.destination_last) + 1] - 1
     columns = [first, last, entry_first, entry_last]
     columns += [np.array(c, dtype=np.int32) for c in (raw.service_first, raw.service_last, raw.layer, raw.router)]
     kept = entry_first <= entry_last
-    columns = _by_runs([column[kept] for column in columns], 0, line.zone)
-    columns = _by_runs(columns, 2, line.entry_zone)
+    columns = _by_runs([column[kept] for column in columns], 0, frame.atom_runs)
+    columns = _by_runs(columns, 2, frame.entry_runs)
     zone, there = line.zone[columns[0]], line.entry_zone[columns[2]]
-    bit = _bits(tables, router_place, zone, there, columns[6], columns[7])
+    bit = _bits(frame.tables, frame.router_place, zone, there, columns[6], columns[7])
     kept = bit != 0
     boxes = Boxes(*(column[kept] for column in (*columns[:6], bit)))
     return boxes, zone[kept].astype(np.int64) * max(len(line.segments), 1) + there[kept]
 
 
-def _by_runs(columns: list[Array], at: int, zone: Array) -> list[Array]:
-    """Cut the ranges in columns ``at`` and ``at + 1`` where ``zone`` changes."""
+def _runs(zone: Array) -> Runs:
+    first = np.flatnonzero(np.diff(zone, prepend=-1)).astype(np.int32)
+    last = np.append(first[1:], len(zone)).astype(np.int32) - 1
+    return Runs(first, last, np.repeat(np.arange(len(first), dtype=np.int32), last - first + 1))
+
+
+def _by_runs(columns: list[Array], at: int, runs: Runs) -> list[Array]:
+    """Cut the ranges in columns ``at`` and ``at + 1`` where the zone changes."""
     if not len(columns[at]):
         return columns
-    begins = np.flatnonzero(np.diff(zone, prepend=-1)).astype(np.int32)
-    ends = np.append(begins[1:], len(zone)).astype(np.int32) - 1
-    run = np.searchsorted(begins, np.arange(len(zone)), side="right") - 1
-    low, high = run[columns[at]], run[columns[at + 1]]
-    counts = high - low + 1
+    low = runs.of[columns[at]]
+    counts = runs.of[columns[at + 1]] - low + 1
     if (counts == 1).all():
         return columns
     which = np.repeat(np.arange(len(counts)), counts)
     step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     piece = low[which] + step
     columns = [column[which] for column in columns]
-    columns[at] = np.maximum(columns[at], begins[piece])
-    columns[at + 1] = np.minimum(columns[at + 1], ends[piece])
+    columns[at] = np.maximum(columns[at], runs.first[piece])
+    columns[at + 1] = np.minimum(columns[at + 1], runs.last[piece])
     return columns
 
 

@@ -11,7 +11,7 @@ from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.proof.addresses import FAMILIES, IPV6_BASE, key_of
 from ringfort.proof.boxes import ECHO_REQUEST, TCP, UDP, Layer, RawBoxes
-from ringfort.proof.declared import declared_boxes, identity_boxes, receiver_services
+from ringfort.proof.declared import identity_boxes, receiver_services
 from ringfort.proof.engine import Facts
 from ringfort.proof.expand import NotPlainError
 from ringfort.proof.layers import HostLayer, RouterLayer, SwitchLayer, Triple, covers
@@ -110,9 +110,10 @@ def _read_site(environment: Environment, site: str, layers: Layers) -> None:
     layers.different[site] = different
 
 
-def boxes_of(environment: Environment, layers: Layers, checks: Checks) -> RawBoxes:
+def boxes_of(environment: Environment, layers: Layers, checks: Checks, declared: RawBoxes) -> RawBoxes:
     """Every layer's boxes, and what is declared."""
-    raw = declared_boxes(environment)
+    raw = RawBoxes()
+    raw.extend(declared)
     raw.extend(identity_boxes(environment, checks))
     numbers = {name: number for number, name in enumerate(environment.routers)}
     for names in layers.different.values():
