@@ -156,16 +156,23 @@ class Evaluator:
     def _lookup(self, expression: Lookup, changes: Changes) -> Value:
         if isinstance(expression.elements, str):
             named = self.sets.get(expression.elements)
-            if named is None or named.unread or named.catch_all or (named.dynamic and not self.quiet):
+            if not self._is_plain_map(named, len(expression.key)):
                 reason = f"map {expression.elements} cannot be read"
                 doubtful = Truth(self.space.true, self.space.false, ((Doubt.UNKNOWN, reason),))
                 return Value(None, doubtful, reason)
+            assert named is not None
             elements = named.elements
         else:
             elements = expression.elements
         values = [self.value(part, changes) for part in expression.key]
         readable = self.both(value.readable for value in values)
         return self._mapped(elements, values, readable, expression.width)
+
+    def _is_plain_map(self, named: NamedSet | None, parts: int) -> bool:
+        if named is None or named.unread or named.catch_all or (named.dynamic and not self.quiet):
+            return False
+        lasting = self.quiet or not any(element.transient for element in named.elements)
+        return lasting and all(len(element.key) == parts for element in named.elements[:1])
 
     def _mapped(self, elements: tuple[Element, ...], values: list[Value], readable: Truth, width: int) -> Value:
         bits = [self.space.false] * width
@@ -210,6 +217,8 @@ class Evaluator:
             return self._either(Doubt.UNKNOWN, f"set {elements} is not listed")
         if named.unread:
             return self._either(Doubt.UNKNOWN, f"set {elements}: {named.unread}")
+        if any(len(element.key) != len(values) for element in named.elements[:1]):
+            return self._either(Doubt.UNKNOWN, f"set {elements} has keys of another kind")
         if named.catch_all is not None:
             return self.always()
         if named.dynamic and not self.quiet:

@@ -126,10 +126,15 @@ def chains_at(ruleset: Ruleset, hook: Hook, universe: Universe) -> list[tuple[Ta
         found += [
             (table, chain, chain.base)
             for chain in table.chains.values()
-            if chain.base is not None and hook in hook_of(table, chain.base)
+            if chain.base is not None and _attached(hook, hook_of(table, chain.base))
         ]
     numbered = sorted(enumerate(found), key=lambda item: (*_priority(item[1][2]), -item[0]))
     return [(table, chain) for _, (table, chain, _) in numbered]
+
+
+def _attached(hook: Hook, to: list[Hook]) -> bool:
+    # A chain whose device is not listed may stand at any device; the execution follows both ways.
+    return hook in to or (hook.layer is Layer.NETDEV and Hook(hook.name, Layer.NETDEV) in to)
 
 
 def _priority(base: Base) -> tuple[int, int, int]:

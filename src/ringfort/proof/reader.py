@@ -7,19 +7,17 @@ cannot be modelled exactly becomes an either-way statement that carries its text
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ringfort.errors import RingfortError
-from ringfort.proof.nftables.elements import CATCH_ALL, parts_of_type, read_elements
+from ringfort.proof.nftables.elements import parts_of_type
+from ringfort.proof.nftables.named import named_set, uses_of_sets
 from ringfort.proof.nftables.statements import Context, read_statement
-from ringfort.proof.nftables.values import NotUnderstoodError
 from ringfort.proof.ruleset import (
     Base,
     Chain,
     Doubtful,
-    Element,
-    NamedSet,
     Note,
     Outcome,
     Place,
@@ -145,8 +143,8 @@ class _TableDraft:
         """The finished table."""
         maps = {name: parts_of_type(c["map"]) for name, c in self.sets.items() if "map" in c}
         context = Context(self.family, maps, self.inverted)
-        updated = set(_updated_sets(self.rules.values()))
-        sets = {name: _named_set(name, content, name in updated) for name, content in self.sets.items()}
+        uses = uses_of_sets(self.rules.values(), self.family)
+        sets = {name: named_set(name, content, uses) for name, content in self.sets.items()}
         chains = {name: self._chain(name, rules, context) for name, rules in self.rules.items()}
         table = Table(self.family, self.name, chains, sets, self.dormant)
         _refuse_broken_references(table)
@@ -194,37 +192,6 @@ def _settle(statements: list[Statement]) -> tuple[Statement, ...]:
         elif not isinstance(statement, Note):
             break
     return tuple(settled)
-
-
-def _updated_sets(chains: Iterable[list[dict[str, Any]]]) -> Iterator[str]:
-    # nft 1.0.6 does not print a set's flag "dynamic": whether packets fill it shows in the rules alone.
-    for rules in chains:
-        for rule in rules:
-            for statement in rule.get("expr", []):
-                if isinstance(statement, dict):
-                    for kind in ("set", "map", "meter"):
-                        target = statement.get(kind)
-                        if isinstance(target, dict):
-                            yield str(target.get(kind, target.get("set", ""))).removeprefix("@")
-
-
-def _named_set(name: str, content: dict[str, Any], updated: bool) -> NamedSet:
-    flags = content.get("flags", [])
-    flags = flags if isinstance(flags, list) else [flags]
-    parts = parts_of_type(content.get("type"))
-    data = None
-    if "map" in content:
-        data = () if content["map"] == "verdict" else parts_of_type(content["map"])
-    unread = ""
-    elements: tuple[Element, ...] = ()
-    try:
-        elements = read_elements(content.get("elem", []), parts, data)
-    except NotUnderstoodError as error:
-        unread = str(error)
-    rest = next((element for element in elements if element.key == CATCH_ALL), None)
-    plain = tuple(element for element in elements if element.key != CATCH_ALL) if rest else elements
-    dynamic = updated or "dynamic" in flags
-    return NamedSet(name, tuple(kind for kind, _ in parts), plain, dynamic, rest, unread)
 
 
 def _refuse_broken_references(table: Table) -> None:

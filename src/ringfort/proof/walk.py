@@ -99,6 +99,12 @@ class Walk:
         states = [State(s.live, Changes({**extra, **s.changes.bits}, s.changes.unknown)) for s in states]
         left = self._chain(chain, merge(self.space, states), 0)
         self._policy(chain, chain.base, left)
+        if chain.base.hook in ("ingress", "egress") and self.hook.device and not chain.base.devices:
+            # nft 1.0.6 does not list the device: the packet may not meet this chain at all.
+            bypass += [_restore(state, extra) for state in states]
+            place = Place(chain.family, chain.table, chain.name, 0)
+            live = self.space.union(state.live for state in states)
+            self.recorder.doubt(place, "its device", ((Doubt.UNKNOWN, "nft did not list the chain's device"),), live)
         return [*bypass, *(_restore(state, extra) for state in self._accepted)], self._dropped
 
     def _policy(self, chain: Chain, base: Base, left: list[State]) -> None:
@@ -268,7 +274,7 @@ class Walk:
         named = self.evaluator.sets.get(name)
         if self.opaque is None or named is None or named.unread:
             return False
-        if named.dynamic or any(element.transient for element in named.elements):
+        if named.dynamic or any(e.transient or len(e.key) != len(key) for e in named.elements):
             return False
         return named.catch_all is None and not any(_changed(part, changes, self.space) for part in key)
 
@@ -335,7 +341,8 @@ class Walk:
         elements = statement.elements
         if isinstance(elements, str):
             named = self.evaluator.sets.get(elements)
-            if named is None or named.unread or (named.dynamic and not self.evaluator.quiet):
+            wrong = named is not None and any(len(e.key) != len(statement.key) for e in named.elements[:1])
+            if named is None or named.unread or wrong or (named.dynamic and not self.evaluator.quiet):
                 doubt = Doubt.STATE if named is not None and named.dynamic else Doubt.UNKNOWN
                 return [(None, Truth(self.space.true, self.space.false, ((doubt, f"map {elements} is not known"),)))]
             if self._can_be_opaque(elements, statement.key, state.changes):
