@@ -270,7 +270,7 @@ class _Router:
         admit = self.table.chain("admit")
         for chain in sorted(used):
             self.table.flow(chain, self.plan.comment(chain), nft.goto(admit))
-        # Counting a source's connections costs more than all look-ups together, so only what is declared gets so far.
+        # Counting is dear, and dearer the more a source already holds (decision 23): only what is declared gets so far.
         for family in self.families:
             limit_connections(self.table, admit, family, self.plan.environment.connection_limit)
         self.table.rule(admit, nft.ACCEPT)
