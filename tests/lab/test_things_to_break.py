@@ -98,8 +98,9 @@ def test_a_namespace_of_somebody_else_is_refused_and_not_touched(small: Environm
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         inode = netns.identity(name)
-        with pytest.raises(RingfortError, match=f"{name}' was not made by Ringfort for '{small.name}'"):
-            Lab(small).up()
+        refused = pytest.raises(RingfortError, match=f"{name}' was not made by Ringfort for '{small.name}'")
+        with Lab(small) as lab, refused:
+            lab.up()
         assert netns.names(f"rf-{small.name}.") == [name]
         assert Lab(small).down().removed == []
         assert netns.identity(name) == inode
