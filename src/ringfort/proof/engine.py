@@ -74,12 +74,12 @@ class Question:
         """How many pairs of zones some box touches."""
         return len(self.ends)
 
-    def ask(self, chosen: Array | None = None) -> Result:
-        """Sweep all buckets, or the chosen ones."""
+    def ask(self, chosen: Array | None = None, *, compiled: bool | None = None) -> Result:
+        """Sweep all buckets, or the chosen ones; ``compiled`` or not as there are boxes to repay it, unless said."""
         chosen = np.arange(self.buckets, dtype=np.int64) if chosen is None else chosen
         minima = np.zeros((self.buckets, kernel.PLACES, 6), dtype=np.int64)
         minima[:, :, 0] = kernel.UNSEEN
-        run = _runner(compiled=len(self.boxes.bit) >= COMPILE_FROM)
+        run = _runner(compiled=len(self.boxes.bit) >= COMPILE_FROM if compiled is None else compiled)
         room = 4096
         while True:
             records = np.zeros((room, kernel.COLUMNS), dtype=np.int64)
