@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from ringfort.drill.attacks import Attack
+from ringfort.drill.attacks import Attack, Probe
 from ringfort.drill.cells import EVERYTHING_ON, RESTORED, kind_of
 from ringfort.drill.result import DISAGREES, GOT_THROUGH, HELD, DrillResult
 from ringfort.drill.run import drill, quick, refuse_unfit
+from ringfort.drill.volley import Outcome, Range
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.lab.lab import Lab
@@ -207,6 +210,25 @@ def test_a_drill_that_breaks_off_leaves_the_lab_whole(whole: Lab) -> None:
     whole.activate("north", "r1")
 
 
+def test_a_drill_that_is_killed_is_mended_by_the_next_up(whole: Lab) -> None:
+    pid = os.fork()
+    if pid == 0:  # another process: it dies while a segment's port security is switched off
+        fire = Range.fire
+
+        def fire_or_die(self: Range, probes: Sequence[Probe]) -> Outcome:
+            if not self.isolated["north/edge"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return fire(self, probes)
+
+        Range.fire = fire_or_die  # type: ignore[method-assign]
+        drill(Lab(whole.environment), only=["port-security:north/edge"])
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert not whole.up(dry_run=True).is_nothing
+    whole.up()
+    assert quick(whole).exit_code == HELD
+
+
 def test_rules_that_are_not_the_compiled_ones_are_not_drilled(whole: Lab) -> None:
     open_port_22(whole, ADMIN)
     with pytest.raises(RingfortError) as refusal:
@@ -254,9 +276,7 @@ def test_the_command_prints_the_matrix_and_writes_a_page(lab: Lab, tmp_path: Pat
 
     file = labs.write(tmp_path, worlds.HOLDS, "drill")
     page = tmp_path / "drill.html"
-    words = CliRunner().invoke(
-        command, [str(file), "--failure", "identity:app", "--html", str(page)], standalone_mode=False
-    )
+    words = CliRunner().invoke(command, [str(file), "--quick", "--html", str(page)], standalone_mode=False)
     assert words.return_value == HELD, words.output
     assert "everything held" in words.stdout
     assert "host-undeclared" in words.stdout
