@@ -32,6 +32,17 @@ BADGES: Mapping[str, str] = {
 comes from; ``reached``: what it got to; ``held``: what refused it."""
 
 
+LEGEND = (
+    ("mutual", "both sides prove who they are", False),
+    ("server", "TLS, the server proves itself", False),
+    ("none", "without TLS", False),
+    ("public", "published to the internet", True),
+    ("", "a flow, in the colour of where it starts", True),
+    ("none", "a flow without TLS", True),
+)
+"""Style, words, and whether it is a line or a dot."""
+
+
 def picture_svg(environment: Environment, marks: Mapping[str, str] | None = None) -> str:
     """Draw the environment.
 
@@ -51,12 +62,13 @@ def _picture(environment: Environment, layout: Plan, marks: Mapping[str, str]) -
     drawn, left_out = _drawable(environment, boxes)
     numbers = {key: f"g{number}" for key, number in zip(boxes, count())}
     curves = [_curve(environment, curve, numbers) for curve in bend(drawn, boxes)]
+    height = layout.height + _legend_places(layout.width)[1] - 18
     published = list(_published(environment, layout, boxes, numbers))
     children = [
         element("title", f"Environment {environment.name}: {counts(environment)}"),
         element("style", Markup(_style() + _focus(numbers))),  # noqa: S704 - our own file and numbers
         _arrow_heads(),
-        element("rect", class_="paper", width=layout.width, height=layout.height, rx=14),
+        element("rect", class_="paper", width=layout.width, height=height, rx=14),
         *_heading(environment, layout),
         *(_site_frame(site) for site in layout.sites),
         *_topology(layout),
@@ -79,9 +91,9 @@ def _picture(environment: Environment, layout: Plan, marks: Mapping[str, str]) -
         *children,
         xmlns="http://www.w3.org/2000/svg",
         class_="ringfort-picture",
-        viewBox=f"0 0 {layout.width:g} {layout.height:g}",
+        viewBox=f"0 0 {layout.width:g} {height:g}",
         width=layout.width,
-        height=layout.height,
+        height=height,
         role="img",
     )
 
@@ -344,28 +356,33 @@ def _port(entry: PublishedService) -> str:
     return f"port {entry.port}" if entry.port else str(Protocol.ICMP)
 
 
+def _legend_places(width: float) -> tuple[list[tuple[float, float]], float]:
+    """Where each entry of the legend begins, in as many rows as it needs; and the height of these rows."""
+    places = []
+    x, y = 30.0, 0.0
+    for _, words, is_line in LEGEND:
+        room = (56 if is_line else 38) + 6.2 * len(words)
+        if x + room > width - 10 and x > 30:
+            x, y = 30.0, y + 18
+        places.append((x, y))
+        x += room
+    return places, y + 18
+
+
 def _legend(layout: Plan, left_out: int) -> Iterator[Markup]:
-    x, y = 30.0, layout.height - 24
-    for class_, words in (
-        ("mutual", "both sides prove who they are"),
-        ("server", "TLS, the server proves itself"),
-        ("none", "without TLS"),
-    ):
-        yield element("circle", cx=x + 5, cy=y - 4, r=4.0, class_=f"dot {class_}")
-        yield _text(x + 15, y, words, "note")
-        x += 38 + 6.2 * len(words)
-    for class_, words in (
-        ("public", "published to the internet"),
-        ("", "a flow, in the colour of where it starts"),
-        ("none", "a flow without TLS"),
-    ):
-        yield element("path", d=f"M{x:.1f} {y - 4:.1f}h26", class_=f"flow {class_} still")
-        yield _text(x + 33, y, words, "note")
-        x += 56 + 6.2 * len(words)
+    places, _ = _legend_places(layout.width)
+    top = layout.height - 24
+    for (class_, words, is_line), (x, below) in zip(LEGEND, places, strict=True):
+        y = top + below
+        if is_line:
+            yield element("path", d=f"M{x:.1f} {y - 4:.1f}h26", class_=f"flow {class_} still")
+        else:
+            yield element("circle", cx=x + 5, cy=y - 4, r=4.0, class_=f"dot {class_}")
+        yield _text(x + (33 if is_line else 15), y, words, "note")
     notes = [f"{left_out:,} flows are not drawn"] if left_out else []
     notes += [f"{layout.hidden:,} sites are not drawn"] if layout.hidden else []
     if notes:
-        yield _text(layout.width - 28, y, ", ".join(notes), "note end")
+        yield _text(layout.width - 28, 54, ", ".join(notes), "note end")
 
 
 def _text(x: float, y: float, text: str, class_: str) -> Markup:
