@@ -9,7 +9,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-MEASUREMENTS = ("benchmarks.router_throughput", "benchmarks.end_to_end")
+MEASUREMENTS = (
+    "benchmarks.ruleset_containment",
+    "benchmarks.environment_scale",
+    "benchmarks.router_throughput",
+    "benchmarks.end_to_end",
+)
 """Modules with a command line of their own, in the order of docs/benchmarks.md."""
 
 
