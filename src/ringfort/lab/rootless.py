@@ -81,9 +81,8 @@ def enter(environment: str, *, make: bool = False, leave: bool = False) -> None:
         )
     if holder is not None and not make and os.geteuid() == 0 and state.directory(environment).exists():
         return  # root has a lab of the machine and one of its own: the machine's comes first
-    if holder is None:
-        holder = hold(environment)
-    _run(environment, holder, leave=leave)
+    is_new = holder is None
+    _run(environment, holder or hold(environment), leave=leave, even_when_it_fails=is_new)
 
 
 def has_nothing(environment: str) -> bool:
@@ -91,7 +90,7 @@ def has_nothing(environment: str) -> bool:
     return not is_inside() and os.geteuid() != 0 and find(environment) is None
 
 
-def _run(environment: str, holder: Holder, *, leave: bool) -> None:
+def _run(environment: str, holder: Holder, *, leave: bool, even_when_it_fails: bool) -> None:
     command = [
         *("nsenter", "--preserve-credentials", "--user", "--mount", "--net", f"--target={holder.pid}", "--"),
         *("sh", "-c", _RUN_THERE, os.getcwd(), *_this_command()),
@@ -102,7 +101,7 @@ def _run(environment: str, holder: Holder, *, leave: bool) -> None:
     if not leave:
         os.execvpe(command[0], command, environ)  # noqa: S606 - our own words, no shell in between
     code = subprocess.run(command, env=environ, check=False).returncode
-    if code == 0:
+    if code == 0 or even_when_it_fails:
         release(environment)
     raise SystemExit(code)
 
