@@ -186,8 +186,9 @@ class _Lister:
             if not left:
                 continue
             values = sorted(interval for other in pieces if rest <= other for interval in pieces[other])
-            simple = len(self.cover(rest.function)) == 1
-            yield from self._with(field, joined(values), (rest if simple else left).function)
+            # What is not listed yet, or all of it again where that is simpler to tell.
+            whole = len(self.cover(left.function)) > 1 and len(self.cover(rest.function)) == 1
+            yield from self._with(field, joined(values), (rest if whole else left).function)
             done.append(rest)
 
 
