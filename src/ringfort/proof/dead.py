@@ -72,9 +72,12 @@ def _explained(table: Table, rule: Rule, earlier: tuple[Rule, ...], spaces: list
     asked = [wanted(table, rule, space) for space in spaces]
     if not any(asked):
         return DeadRule(rule, Why.CONTRADICTION)
+    taken_by = [(other, [wanted(table, other, space) for space in spaces]) for other in earlier]
+    for other, taken in taken_by:
+        if all(a <= t for a, t in zip(asked, taken, strict=True)):
+            return DeadRule(rule, Why.SHADOWED, (other,))
     takers: list[Rule] = []
-    for other in earlier:
-        taken = [wanted(table, other, space) for space in spaces]
+    for other, taken in taken_by:
         if any(a.overlaps(t) for a, t in zip(asked, taken, strict=True)):
             takers.append(other)
             asked = [a - t for a, t in zip(asked, taken, strict=True)]
