@@ -9,9 +9,11 @@ import pytest
 from ringfort.drill.attacks import BOGONS, OUTSIDE, OUTSIDERS, SENTENCES, Attack, Attacks, Probe
 from ringfort.drill.declaration import Declaration, PlaceKind, Standing
 from ringfort.drill.frames import Kind
+from ringfort.drill.targets import MOST_AIMS, aims
 from ringfort.environment import topology
 from ringfort.environment.model import Protocol
 from tests.drill import worlds
+from tests.report import samples
 
 SHOP = worlds.shop()
 HOSTS = tuple(SHOP.hosts)
@@ -130,6 +132,22 @@ def test_an_environment_without_internet_or_hosts_has_no_attacks_but_is_no_error
 
     bare = Attacks(load_text(f"environment: bare\n{NO_HOST}"))
     assert list(bare.from_internet(())) == list(bare.at_routers()) == list(bare.from_router("r1", ())) == []
+
+
+def test_in_a_large_environment_every_host_still_attacks_and_is_attacked_from_inside_and_outside_its_segment() -> None:
+    large = samples.large(segments=10, hosts=30)
+    aimed = {name: aims(large, name) for name in large.hosts}
+    segment = {name: host.segment for name, host in large.hosts.items()}
+    for name, targets in aimed.items():
+        assert name not in targets
+        assert {other for other in segment if segment[other] == segment[name]} - {name} <= set(targets)
+        assert len(targets) <= 2 * MOST_AIMS
+    outside = {target for name, targets in aimed.items() for target in targets if segment[target] != segment[name]}
+    assert outside == set(large.hosts)
+
+
+def test_in_a_small_environment_every_host_attacks_every_other() -> None:
+    assert all(set(aims(SHOP, name)) == set(HOSTS) - {name} for name in HOSTS)
 
 
 def test_a_probe_says_what_it_is() -> None:

@@ -9,6 +9,9 @@ from ringfort.drill.declaration import PlaceKind
 from ringfort.drill.failures import Scope
 from ringfort.environment.model import Environment
 
+MOST_AIMS = 48
+"""In a larger environment each host attacks a spread of about as many others, and all of its own segment."""
+
 Rows = dict[Attack, list[Probe]]
 """Probes by attack, in the order of `Attack`."""
 
@@ -21,7 +24,8 @@ class Targets:
         hosts = tuple(environment.hosts)
         self._attacks = attacks
         self._internet = _by_target(attacks.from_internet(hosts))
-        self._hosts = {name: _by_target(attacks.from_host(name, hosts)) for name in hosts}
+        self._hosts = {name: _by_target(attacks.from_host(name, aims(environment, name))) for name in hosts}
+        self.is_sample = len(hosts) > MOST_AIMS
         self._routers = list(attacks.at_routers())
         self.number = (
             sum(map(len, self._internet.values()))
@@ -50,6 +54,23 @@ class Targets:
 
     def _is_within(self, probe: Probe, scope: Scope) -> bool:
         return probe.place.kind is PlaceKind.INTERNET or probe.place.name in scope.senders
+
+
+def aims(environment: Environment, attacker: str) -> tuple[str, ...]:
+    """The hosts that a host attacks: all others; in a large environment its neighbours and a spread of the others.
+
+    The spread is another one for each attacker, so that every host is attacked too.
+    """
+    hosts = tuple(environment.hosts)
+    if len(hosts) <= MOST_AIMS:
+        return tuple(name for name in hosts if name != attacker)
+    segment, own = environment.hosts[attacker].segment, hosts.index(attacker)
+    step = -(-len(hosts) // MOST_AIMS)
+    return tuple(
+        name
+        for number, name in enumerate(hosts)
+        if name != attacker and ((number - own) % step == 1 or environment.hosts[name].segment == segment)
+    )
 
 
 def _by_target(probes: Iterable[Probe]) -> dict[str, list[Probe]]:

@@ -23,7 +23,7 @@ from ringfort.lab import nft
 from ringfort.lab.lab import Lab
 from ringfort.network import reasons
 
-SETTLE_SECONDS = 0.08
+SETTLE_SECONDS = 0.25
 """How long after the last sign of a probe the missing ones are waited for."""
 POLL_SECONDS = 0.0005
 SHARE_OF_ATTEMPTS = 0.8

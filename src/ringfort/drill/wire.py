@@ -24,6 +24,7 @@ from ringfort.environment.topology import Device, DeviceKind
 from ringfort.lab import plan
 from ringfort.lab.lab import Lab
 
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; beyond net.core.rmem_max, as CAP_NET_ADMIN may
 _RECEIVE_BUFFER_BYTES = 4 << 20
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -66,7 +67,7 @@ class Wire:
                 for protocol in frames.PROTOCOLS[version]:
                     opened = self._stack.enter_context(socket.socket(family, socket.SOCK_RAW, protocol))
                     opened.setblocking(False)
-                    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+                    _give_room(opened)
                     self._receivers[opened.fileno()] = (device, version, protocol, opened)
                     self._poll.register(opened, select.EPOLLIN)
 
@@ -130,3 +131,11 @@ class Wire:
         environment = self._lab.environment
         router = self._active[environment.providers[name].site]
         return plan.INTERNET, plan.provider_port(environment, name, router)
+
+
+def _give_room(opened: socket.socket) -> None:
+    """A large receive buffer; in a user namespace as large as the machine allows everybody."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
