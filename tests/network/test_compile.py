@@ -56,6 +56,7 @@ def once_at_most(found: Counter[Communication], document: Json, prefix: str) -> 
 
 
 @given(worlds())
+@settings(deadline=None)
 def test_each_declared_communication_has_one_element_in_each_router_and_host_concerned(world: Environment) -> None:
     rulesets = {device: ruleset.document for device, ruleset in compile_environment(world).items()}
     wanted: dict[tuple[Device, str], set[Communication]] = {}
@@ -73,6 +74,7 @@ def test_each_declared_communication_has_one_element_in_each_router_and_host_con
 
 
 @given(worlds(), st.integers())
+@settings(deadline=None)
 def test_the_order_of_declarations_changes_nothing(world: Environment, seed: int) -> None:
     there = compile_environment(shuffled(world, seed))
     assert {device: ruleset.text for device, ruleset in compile_environment(world).items()} == {
@@ -81,13 +83,13 @@ def test_the_order_of_declarations_changes_nothing(world: Environment, seed: int
 
 
 @given(worlds())
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_compiling_twice_gives_the_same(world: Environment) -> None:
     assert compile_environment(world) == compile_environment(world)
 
 
 @given(worlds())
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_one_device_alone_compiles_to_what_it_is_among_all(world: Environment) -> None:
     every = compile_environment(world)
     assert tuple(every) == devices(world)

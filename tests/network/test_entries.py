@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.environment.model import PortRange, Protocol
@@ -44,6 +44,7 @@ SPANS = st.tuples(st.integers(1, 300), st.integers(EXPANDED_PORTS, 100)).map(lam
 
 
 @given(st.lists(SPANS, min_size=1, max_size=8))
+@settings(deadline=None)
 def test_ranges_never_overlap_and_together_cover_what_is_declared(spans: list[tuple[int, int]]) -> None:
     made = entries(*((first, last, f"flow-{number}") for number, (first, last) in enumerate(spans)))
     covered = [port for first, last, _ in made.wide[A, B, "tcp"] for port in range(first, last + 1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import gateway_mac
@@ -35,6 +35,7 @@ def test_the_internet_is_nobody_who_is_inside_and_no_bogon() -> None:
 
 
 @given(worlds())
+@settings(deadline=None)
 def test_a_host_without_a_family_has_no_rules_for_it(world: Environment) -> None:
     for device, ruleset in compile_environment(world).items():
         if device.name in world.hosts and str(device).startswith("host:"):

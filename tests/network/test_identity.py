@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from ringfort.environment.load import load
 from ringfort.environment.model import Environment, Tls
@@ -33,6 +33,7 @@ def test_a_service_without_mutual_tls_checks_nobody() -> None:
 
 
 @given(worlds())
+@settings(deadline=None)
 def test_every_host_has_one_check_for_each_of_its_services(world: Environment) -> None:
     checks = identity_checks(world)
     assert {name: tuple(check.service for check in own) for name, own in checks.items()} == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.network.names import COMMENT_LIMIT_BYTES, NAME_LIMIT_BYTES, comment, identifier, identifiers
@@ -23,6 +23,7 @@ def test_names_that_would_coincide_stay_apart() -> None:
 
 
 @given(st.lists(st.text(max_size=300), unique=True, max_size=20))
+@settings(deadline=None)
 def test_any_names_give_distinct_names_within_the_limit(names: list[str]) -> None:
     chosen = identifiers("flow-", names)
     assert len(set(chosen.values())) == len(names)
@@ -42,6 +43,7 @@ def test_a_comment_has_no_quotes_and_no_line_breaks() -> None:
 
 
 @given(st.text(max_size=400))
+@settings(deadline=None)
 def test_any_comment_fits(text: str) -> None:
     fitting = comment(text)
     assert len(fitting.encode()) <= COMMENT_LIMIT_BYTES
