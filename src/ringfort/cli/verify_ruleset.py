@@ -235,8 +235,9 @@ def _answer_document(ruleset: Ruleset, text: str, found: Answer) -> dict[str, An
     }
     if found.example is not None:
         document["example"], document["way"] = _way(ruleset, found)
-    parts = [(a, m) for a, m in zip(found.asked, found.accepted, strict=True) if m]
-    document["accepted"] = [line for a, m in parts for line in _listed("accepted", m, a)["accepted"]]
+    parts = [_listed("accepted", m, p) for p, m in zip(found.possible, found.accepted, strict=True) if m]
+    document["accepted"] = [line for part in parts for line in part["accepted"]]
+    document["accepted_complete"] = all(part["accepted_complete"] for part in parts)
     if found.doubts:
         document["unknown"] = _doubt_documents(list(found.doubts))
     return document
@@ -304,7 +305,7 @@ def _entries(entry: dict[str, Any], name: str, none: str, indent: str = "    ") 
     for line in entry[name] or ([none] if entry[f"{name}_complete"] else []):
         yield f"{indent}{line}"
     if not entry[f"{name}_complete"]:
-        yield f"{indent}... and more than {MOST_ENTRIES} further entries; ask with --query"
+        yield f"{indent}... and more than {MOST_ENTRIES} further entries"
 
 
 def _unknown_text(unknown: list[dict[str, str]]) -> Iterator[str]:
@@ -342,6 +343,5 @@ def _answers_text(document: dict[str, Any]) -> Iterator[str]:
                 yield f"      {line}"
         if entry["accepted"]:
             yield "  accepted of what was asked:"
-            for line in entry["accepted"]:
-                yield f"    {line}"
+            yield from _entries(entry, "accepted", "nothing")
         yield from _unknown_text(entry.get("unknown", []))

@@ -32,8 +32,8 @@ _UNIMPORTANT = (
     "ct status",
     "iiftype",
     "oiftype",
-    "later fragment",
     "ip frag-off",
+    "later fragment",
     "ip6 nexthdr",
     "transport header",
 )
@@ -169,11 +169,12 @@ class _Lister:
 
     def _masked(self, field: Field, function: BDDFunction) -> Iterator[_Conditions]:
         by_rest: dict[PacketSet, list[tuple[int, int]]] = {}
-        for rest, mask, value in _paths(function, self.space.variables(field)):
+        paths = _paths(function, self.space.variables(field))
+        for rest, mask, value in islice(paths, self.limit + 1):  # each is an entry at least
             by_rest.setdefault(PacketSet(self.space, rest), []).append((mask, value))
         for rest_set, masks in by_rest.items():
             for conditions in self.cover(rest_set.function):
-                yield (Condition(field, (), tuple(masks)), *conditions)
+                yield (_masks_or_intervals(field, masks), *conditions)
 
     def _overlapping(self, field: Field, pieces: dict[PacketSet, list[Interval]]) -> Iterator[_Conditions]:
         # A remainder that is part of others holds for their values too: list it once, for all of them.
@@ -192,18 +193,22 @@ class _Lister:
             done.append(rest)
 
 
+def _masks_or_intervals(field: Field, masks: Sequence[tuple[int, int]]) -> Condition:
+    top = (1 << field.width) - 1
+    intervals = [(value, value | (top & ~mask)) for mask, value in masks]
+    if all(high - low == high ^ low and (high - low) & (high - low + 1) == 0 for low, high in intervals):
+        return Condition(field, tuple(joined(sorted(intervals))))
+    return Condition(field, (), tuple(masks))
+
+
 def _paths(root: BDDFunction, variables: Sequence[int]) -> Iterator[tuple[BDDFunction, int, int]]:
     """The ways through the bits of one field: what remains, which bits were asked, and their values."""
     stack = [(root, 0, 0)]
-    count = 0
     while stack:
         function, mask, value = stack.pop()
         variable = function.node_var()
         if variable is None or variable > variables[-1]:
             if function.satisfiable():
-                count += 1
-                if count > MOST_INTERVALS:
-                    raise TooManyBoxesError(MOST_INTERVALS)
                 yield function, mask, value
             continue
         bit = 1 << (len(variables) - 1 - variables.index(variable))
@@ -279,6 +284,9 @@ def cube_text(cube: Cube) -> str:
         if name in conditions and not (name == "sport" and icmp):
             words.append(f"{word} {_values_text(conditions[name])}")
     told = {"l4proto", "saddr", "daddr", "sport", "dport"}
+    later = conditions.get("later fragment")
+    if later is not None and later.intervals == ((0, 0),) and ("sport" in conditions or "dport" in conditions):
+        told.add("later fragment")  # goes without saying where there are ports
     words += [_other_text(condition) for name, condition in conditions.items() if name not in told]
     told_words = [word for word in words if word]
     if not told_words and "l4proto" not in conditions:

@@ -52,6 +52,7 @@ def dead_rules(ruleset: Ruleset, results: Iterable[Result]) -> tuple[DeadRule, .
             reached.setdefault(use.place, []).append(result)
             if use.matched:
                 matched.add(use.place)
+    wants = _Wants()
     chains = {(place.family, place.table, place.chain) for place in reached}
     found: list[DeadRule] = []
     for table in ruleset.tables:
@@ -62,17 +63,34 @@ def dead_rules(ruleset: Ruleset, results: Iterable[Result]) -> tuple[DeadRule, .
             spaces = {id(r.space): r.space for place, rs in reached.items() for r in rs if place.chain == chain.name}
             for i, rule in enumerate(chain.rules):
                 if rule.place not in matched:
-                    found.append(_explained(table, rule, chain.rules[:i], list(spaces.values())))
+                    found.append(_explained(wants, table, rule, chain.rules[:i], list(spaces.values())))
     return tuple(found)
 
 
-def _explained(table: Table, rule: Rule, earlier: tuple[Rule, ...], spaces: list[Space]) -> DeadRule:
+class _Wants:
+    """What rules match by themselves, each asked once."""
+
+    def __init__(self) -> None:
+        self._evaluators: dict[tuple[str, str, int], Evaluator] = {}
+        self._known: dict[tuple[Place, int], PacketSet] = {}
+
+    def __call__(self, table: Table, rule: Rule, space: Space) -> PacketSet:
+        key = (rule.place, id(space))
+        if key not in self._known:
+            owner = (table.family, table.name, id(space))
+            if owner not in self._evaluators:
+                self._evaluators[owner] = Evaluator(space, dict(table.sets), quiet=False)
+            self._known[key] = _wanted(table, rule, self._evaluators[owner])
+        return self._known[key]
+
+
+def _explained(wants: _Wants, table: Table, rule: Rule, earlier: tuple[Rule, ...], spaces: list[Space]) -> DeadRule:
     if not rule.statements:
         return DeadRule(rule, Why.UNREACHED)
-    asked = [wanted(table, rule, space) for space in spaces]
+    asked = [wants(table, rule, space) for space in spaces]
     if not any(asked):
         return DeadRule(rule, Why.CONTRADICTION)
-    taken_by = [(other, [wanted(table, other, space) for space in spaces]) for other in earlier]
+    taken_by = [(other, [wants(table, other, space) for space in spaces]) for other in earlier]
     for other, taken in taken_by:
         if all(a <= t for a, t in zip(asked, taken, strict=True)):
             return DeadRule(rule, Why.SHADOWED, (other,))
@@ -86,9 +104,9 @@ def _explained(table: Table, rule: Rule, earlier: tuple[Rule, ...], spaces: list
     return DeadRule(rule, Why.UNREACHED)
 
 
-def wanted(table: Table, rule: Rule, space: Space) -> PacketSet:
+def _wanted(table: Table, rule: Rule, evaluator: Evaluator) -> PacketSet:
     """The packets a rule matches by itself, were it the first to see them; where that is open, those it may match."""
-    evaluator = Evaluator(space, dict(table.sets), quiet=False)
+    space = evaluator.space
     state = State(space.true, Changes())
     live = space.true
     for statement in rule.statements:

@@ -207,7 +207,7 @@ def _execute(
     quiet: bool,
     recorder: Recorder,
 ) -> Result:
-    domain = _domain(space, hooks)
+    domain = possible_on(space, hooks)
     if start is not None:
         domain = domain & start.function
     table_of_opaque = OpaqueTable(space.opaque_count) if opaque else None
@@ -245,7 +245,8 @@ def _execute(
     )
 
 
-def _domain(space: Space, hooks: tuple[Hook, ...]) -> BDDFunction:
+def possible_on(space: Space, hooks: Sequence[Hook]) -> BDDFunction:
+    """The packets that can exist on a way through ``hooks``."""
     domain = space.true
     for hook in hooks:
         domain = domain & possible(space, hook)

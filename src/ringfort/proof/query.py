@@ -17,7 +17,7 @@ from enum import StrEnum
 from ipaddress import ip_address, ip_network
 
 from ringfort.errors import RingfortError
-from ringfort.proof.execute import DoubtAt, execute
+from ringfort.proof.execute import DoubtAt, execute, possible_on
 from ringfort.proof.fields import CT_STATE, LATER_FRAGMENT, TRANSPORT, Field, Universe, named
 from ringfort.proof.hooks import Hook, Layer, hooks
 from ringfort.proof.nftables.symbols import SYMBOLS
@@ -78,7 +78,8 @@ class Answer:
     """The answer, and what shows it.
 
     ``example`` holds packets that show the answer: accepted ones, or refused ones for ``all``; empty if there is none.
-    ``accepted`` are the packets in question that may be accepted, ``asked`` all of them.
+    ``accepted`` are the packets in question that may be accepted, ``asked`` all of them, ``possible`` all that can
+    exist there; one of each for each universe.
     """
 
     verdict: Verdict
@@ -86,6 +87,7 @@ class Answer:
     example: PacketSet | None
     asked: tuple[PacketSet, ...]
     accepted: tuple[PacketSet, ...]
+    possible: tuple[PacketSet, ...]
     doubts: tuple[DoubtAt, ...]
 
 
@@ -257,6 +259,7 @@ def answer(ruleset: Ruleset, query: Query) -> Answer:
     asked: list[PacketSet] = []
     may: list[PacketSet] = []
     must: list[PacketSet] = []
+    possible: list[PacketSet] = []
     doubts: list[DoubtAt] = []
     for universe in query.universes:
         if universe not in way[0].universes:
@@ -264,13 +267,14 @@ def answer(ruleset: Ruleset, query: Query) -> Answer:
         space = Space(universe)
         result = execute(ruleset, way, universe, space=space, start=_packets(space, query), details=False)
         asked.append(result.domain)
+        possible.append(PacketSet(space, possible_on(space, way)))
         may.append(result.may)
         must.append(result.must)
         torn = result.may - result.must
         doubts += [doubt for doubt in result.doubts if doubt.packets.overlaps(torn)]
     verdict, example = _judge(query.quantifier, asked, may, must)
     told = tuple(doubts) if verdict is Verdict.UNKNOWN else ()
-    return Answer(verdict, way, example, tuple(asked), tuple(may), told)
+    return Answer(verdict, way, example, tuple(asked), tuple(may), tuple(possible), told)
 
 
 def _judge(
