@@ -109,6 +109,30 @@ def test_json_is_one_document_and_nothing_else(words: list[str]) -> None:
     assert json.loads(done.stdout)
 
 
+def test_the_largest_of_our_own_rulesets_can_be_asked_about(tmp_path: Path) -> None:
+    """Packet sets are walked by recursion; once, Python's limit on it ended this with a traceback."""
+    file = tmp_path / "router.json"
+    file.write_text(ringfort("compile", EXAMPLE, "--device", "router:north-r1", "--format", "json").stdout)
+    done = ringfort("verify", "--ruleset", str(file), "--format", "json")
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_an_error_of_ours_does_not_look_like_a_verdict() -> None:
+    program = """
+import sys
+from unittest import mock
+from ringfort.cli import main
+sys.argv = ["ringfort", "check", "x"]
+with mock.patch.object(main.ringfort, "main", side_effect=ZeroDivisionError):
+    main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 70
+    assert "ZeroDivisionError" in done.stderr
+    assert "please report it" in done.stderr
+
+
 def test_completion_offers_the_verbs() -> None:
     offered = ringfort(_RINGFORT_COMPLETE="bash_complete", COMP_WORDS="ringfort ", COMP_CWORD="1").stdout
     assert {line.partition(",")[2] for line in offered.splitlines()} == set(VERBS)

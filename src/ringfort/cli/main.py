@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
@@ -24,6 +25,12 @@ VERBS = {
     "drill": "ringfort.cli.drill",
 }
 """Verb -> the module whose ``command`` is its click command."""
+
+RECURSION_LIMIT = 20_000
+"""Packet sets are walked by recursion, a few frames for each bit of a packet; Python's 1,000 is short for that."""
+
+OWN_ERROR = 70
+"""EX_SOFTWARE (sysexits.h): Python's own 1 would say "refuted"."""
 
 READER_GONE = 141
 """128 + SIGPIPE: what a shell reports for a program whose reader went away."""
@@ -64,6 +71,7 @@ def ringfort() -> None:
 
 def main() -> None:
     """Run the command; a `RingfortError` becomes a message on stderr and its exit code."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     try:
         # With standalone_mode=False click hands back what the verb returned, or the code it passed to Context.exit.
         outcome = ringfort.main(prog_name="ringfort", standalone_mode=False)
@@ -76,4 +84,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    except Exception:  # noqa: BLE001  # whatever it is, it must not look like a verdict
+        traceback.print_exc()
+        sys.stderr.write("this is an error of Ringfort, not a verdict; please report it with the lines above\n")
+        sys.exit(OWN_ERROR)
     sys.exit(outcome if isinstance(outcome, int) else 0)
