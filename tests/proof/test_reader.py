@@ -380,7 +380,7 @@ def _sample() -> dict[str, Any]:
     return document(table(chains, objects=named, bases=bases))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32), JSON)
 def test_any_change_of_a_document_is_read_or_refused_and_executed(seed: int, replacement: object) -> None:
     """No damage to a listed ruleset, however small, ends in anything but an answer or a refusal."""
