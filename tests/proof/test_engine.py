@@ -97,3 +97,25 @@ def test_a_large_grid_cut_into_slabs_gives_the_same_answer(seed: int, monkeypatc
     cut = question.ask()
     assert np.array_equal(cut.minima[:, :, 0], whole.minima[:, :, 0])
     assert found_groups(question, cut) == found_groups(question, whole)
+
+
+def test_compiled_and_interpreted_sweeps_find_the_same() -> None:
+    for seed in range(40):
+        question, interpreted = ask(case(seed))
+        compiled = question.ask(compiled=True)
+        assert np.array_equal(compiled.records, interpreted.records), seed
+        assert np.array_equal(compiled.minima, interpreted.minima), seed
+        assert compiled.cells == interpreted.cells
+
+
+def test_what_one_changed_segment_touches_is_all_that_has_to_be_asked_again() -> None:
+    for seed in range(40):
+        one = case(seed)
+        question, whole = ask(one)
+        for segment in question.line.segments:
+            again = question.changed(segment, one.raw)
+            found = found_groups(again, again.ask())
+            expected = {
+                group: depth for group, depth in found_groups(question, whole).items() if segment in group[1:]
+            }
+            assert found == expected, (seed, segment)
