@@ -284,14 +284,20 @@ def cube_text(cube: Cube) -> str:
         if name in conditions and not (name == "sport" and icmp):
             words.append(f"{word} {_values_text(conditions[name])}")
     told = {"l4proto", "saddr", "daddr", "sport", "dport"}
-    later = conditions.get("later fragment")
-    if later is not None and later.intervals == ((0, 0),) and ("sport" in conditions or "dport" in conditions):
-        told.add("later fragment")  # goes without saying where there are ports
+    # What goes without saying is not said: ports are those of a whole packet, Ethernet addresses of Ethernet.
+    if _says(conditions, "later fragment", 0) and ("sport" in conditions or "dport" in conditions):
+        told.add("later fragment")
+    if _says(conditions, "iiftype", 1) and ("ether saddr" in conditions or "ether daddr" in conditions):
+        told.add("iiftype")
     words += [_other_text(condition) for name, condition in conditions.items() if name not in told]
     told_words = [word for word in words if word]
     if not told_words and "l4proto" not in conditions:
         return "everything"
     return " ".join([_protocol_text(conditions), *told_words])
+
+
+def _says(conditions: Mapping[str, Condition], name: str, value: int) -> bool:
+    return name in conditions and conditions[name].intervals == ((value, value),)
 
 
 def _other_text(condition: Condition) -> str:

@@ -10,6 +10,9 @@ from ringfort.proof.nftables.symbols import FLAGS, SYMBOLS
 
 Interval = tuple[int, int]
 
+MOST_EXCEPTIONS = 4
+"""Values up to which a field is told by what it is not."""
+
 
 def value_text(field: Field, value: int) -> str:
     """One value of a field."""
@@ -61,7 +64,9 @@ def intervals_text(field: Field, intervals: Sequence[Interval], limit: int = 6) 
         ours, others = _networks(field, inside), _networks(field, outside)
     else:
         ours, others = _plain(field, inside), _plain(field, outside)
-    if len(others) < len(ours) or (len(others) == len(ours) and inside[0][0] == 0 and inside[-1][1] == top):
+    if len(others) < min(len(ours), MOST_EXCEPTIONS + 1) or (
+        len(others) == len(ours) and inside[0][0] == 0 and inside[-1][1] == top
+    ):
         return "not " + _join(others, limit)
     return _join(ours, limit)
 
