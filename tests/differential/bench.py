@@ -20,6 +20,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from ringfort.proof.fields import CtState, Universe
@@ -134,6 +135,24 @@ class Bench:
         for name in self.names:
             _ip("netns", "del", name)
 
+    def _settings(self, router: str, left: str, right: str) -> None:
+        settings = {
+            "net.ipv4.ip_forward": "1",
+            "net.ipv6.conf.all.forwarding": "1",
+            "net.ipv4.conf.all.rp_filter": "0",
+            "net.ipv4.conf.default.rp_filter": "0",
+            "net.ipv4.icmp_ratelimit": "0",
+        }
+        for name in (router, left, right):
+            _sysctl(name, {"net.ipv6.conf.default.accept_dad": "0", "net.ipv6.conf.all.accept_dad": "0"})
+        _sysctl(router, settings)
+        # Where the kernel would pass bridged packets through the IP hooks too, the bridge family shall be alone.
+        for word in ("iptables", "ip6tables", "arptables"):
+            if Path(f"/proc/sys/net/bridge/bridge-nf-call-{word}").exists():
+                _sysctl(router, {f"net.bridge.bridge-nf-call-{word}": "0"})
+        for name in (left, right):
+            _sysctl(name, {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"})
+
     def _links(self, router: str, left: str, right: str) -> None:
         for i, name in enumerate(WAYS):
             peer = left if i < 2 else right
@@ -145,24 +164,16 @@ class Bench:
         _ip("-n", router, "link", "add", "bridge0", "type", "bridge", "mcast_snooping", "0")
         for name in ("br0", "br1"):
             _ip("-n", router, "link", "set", name, "master", "bridge0")
-        settings = {
-            "net.ipv4.ip_forward": "1",
-            "net.ipv6.conf.all.forwarding": "1",
-            "net.ipv4.conf.all.rp_filter": "0",
-            "net.ipv4.conf.default.rp_filter": "0",
-            "net.ipv4.icmp_ratelimit": "0",
-        }
-        for name in (router, left, right):
-            _sysctl(name, {"net.ipv6.conf.default.accept_dad": "0", "net.ipv6.conf.all.accept_dad": "0"})
-        _sysctl(router, settings)
-        for name in (left, right):
-            _sysctl(name, {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"})
+        self._settings(router, left, right)
         for name in ("lo", *WAYS, "br0", "br1", "bridge0"):
             _ip("-n", router, "link", "set", name, "up")
         for i, name in enumerate((*WAYS, "br0", "br1")):
             _ip("-n", left if i in (0, 1, 4) else right, "link", "set", f"p{name}", "up")
         for address in LOCAL.values():
             _ip("-n", router, "address", "add", address, "dev", "lo")
+        self._routes(router)
+
+    def _routes(self, router: str) -> None:
         for prefix, name in ROUTES.items():
             six = ":" in prefix
             gateway = f"fe80::{WAYS.index(name) + 1:x}" if six else f"192.0.2.{WAYS.index(name) + 1}"

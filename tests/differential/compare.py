@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 
 from ringfort.proof.execute import Result, execute
-from ringfort.proof.fields import CT_STATE, Universe
+from ringfort.proof.fields import CT_STATE, CtState, Universe
 from ringfort.proof.hooks import Hook, Layer
 from ringfort.proof.reader import read
 from ringfort.proof.ruleset import Ruleset
@@ -172,7 +172,9 @@ class Judge:
         """ "" if kernel and proof agree, a description if not, None if the proof leaves it open."""
         data = frame(probe, "02:00:00:00:03:00" if self.family == "bridge" else f"02:00:00:00:01:{probe.way:02x}")
         passed = (probe.universe, probe.ident) in self.observation.passed
-        state = self.observation.states.get((probe.universe, probe.ident), 8)
+        # A packet that was dropped before its state was seen is new to conntrack, or untracked by the observer.
+        unseen = CtState.NEW if probe.tracked else CtState.UNTRACKED
+        state = self.observation.states.get((probe.universe, probe.ident), unseen)
         hooks, oifname = self._way(probe, data, state)
         may, must, result = self._predict(probe, data, state, hooks, oifname)
         if may != must and must <= passed <= may:

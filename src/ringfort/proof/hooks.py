@@ -16,6 +16,8 @@ from ringfort.proof.fields import (
     CT_DIRECTION,
     CT_STATE,
     CT_STATUS,
+    ETHER_TYPE,
+    ETHER_TYPES,
     EXTENSION_HEADERS,
     IIFNAME,
     IIFTYPE,
@@ -159,8 +161,10 @@ def overrides(space: Space, hook: Hook, base: Base) -> Mapping[Bit, BDDFunction]
     if hook.name in ("output", "egress"):
         bits |= _constant(space, IIFNAME, 0)
     if not has_conntrack(hook, base):
-        # A packet that comes back through the loopback interface still carries its connection.
+        # A packet that comes back through the loopback interface still carries its connection; one that something
+        # before has declared untracked stays so.
         loops = space.between(space.vector(IIFNAME), name_value("lo"), name_value("lo"))
+        loops = loops | space.between(space.vector(CT_STATE), CtState.UNTRACKED, CtState.UNTRACKED)
         invalid = space.constant(CtState.INVALID, CT_STATE.width)
         for i, (bit, constant) in enumerate(zip(space.vector(CT_STATE), invalid, strict=True)):
             bits[CT_STATE.region, i] = loops.ite(bit, constant) if hook.name == "prerouting" else constant
@@ -210,7 +214,11 @@ def _transport(space: Space) -> BDDFunction:
         number, first = space.vector(space.fields["l4proto"]), space.vector(space.fields["ip6 nexthdr"])
         headers = space.union(space.between(first, *interval) for interval in EXTENSION_HEADERS)
         return headers | space.equal(number, first)
-    return space.between(space.vector(TRANSPORT), 0, 0) & space.between(space.vector(LATER_FRAGMENT), 0, 0)
+    bare = space.between(space.vector(TRANSPORT), 0, 0) & space.between(space.vector(LATER_FRAGMENT), 0, 0)
+    if space.universe is Universe.OTHER:
+        # A frame of this type is in a universe of its own.
+        bare = bare & ~space.union(space.between(space.vector(ETHER_TYPE), t, t) for t in ETHER_TYPES.values())
+    return bare
 
 
 def _loopback(space: Space) -> BDDFunction:
