@@ -39,7 +39,9 @@ Exit code: 0 proved, 1 refuted, 2 bad input, 3 unknown because of a rule.
 @click.argument("environment", metavar="[ENV]", required=False)
 @click.option("--live", is_flag=True, help="Ask the running devices for their rules instead of compiling them.")
 @click.option("--ruleset", "rulesets", multiple=True, metavar="FILE", help="Verify one ruleset, or compare two.")
-@click.option("--query", "queries", multiple=True, metavar="QUERY", help="With --ruleset: 'tcp to 10.1.2.3 port 22 in forward'?")
+@click.option(
+    "--query", "queries", multiple=True, metavar="QUERY", help="With --ruleset: 'tcp to 10.1.2.3 port 22 in forward'?"
+)
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json", "html"]), default="text", help="How to print the result."
 )
