@@ -59,9 +59,7 @@ def with_rule(device: Device, chain: str, *expressions: Document) -> dict[Device
     family = "bridge" if device.kind is DeviceKind.SWITCH else "inet"
     rule = {"rule": {"family": family, "table": "ringfort", "chain": chain, "handle": 9999, "expr": list(expressions)}}
     items = document["nftables"]
-    first = next(
-        (i for i, item in enumerate(items) if item.get("rule", {}).get("chain") == chain), len(items)
-    )
+    first = next((i for i, item in enumerate(items) if item.get("rule", {}).get("chain") == chain), len(items))
     items.insert(first, rule)
     changed[device] = document
     return changed

@@ -115,7 +115,5 @@ def test_what_one_changed_segment_touches_is_all_that_has_to_be_asked_again() ->
         for segment in question.line.segments:
             again = question.changed(segment, one.raw)
             found = found_groups(again, again.ask())
-            expected = {
-                group: depth for group, depth in found_groups(question, whole).items() if segment in group[1:]
-            }
+            expected = {group: depth for group, depth in found_groups(question, whole).items() if segment in group[1:]}
             assert found == expected, (seed, segment)

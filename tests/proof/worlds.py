@@ -74,9 +74,7 @@ def environment(chance: random.Random, *, shared: bool) -> Environment:
     return Environment("world", "w", sites, {}, routers, segments, hosts, services, {}, (), backbone, SPECIAL)
 
 
-def _machine(
-    chance: random.Random, host: str, segments: list[Segment], routers: list[Router], *, shared: bool
-) -> str:
+def _machine(chance: random.Random, host: str, segments: list[Segment], routers: list[Router], *, shared: bool) -> str:
     if shared and chance.random() < 0.2:
         return chance.choice([*(s.machine for s in segments), *(r.machine for r in routers)])
     return chance.choice((host, host, host, "blade"))

@@ -151,9 +151,7 @@ class Teller:
             for hop in trail.hops
             if hop.decision in (Decision.ACCEPTS, Decision.TRANSLATES) and not self._in_role(hop, packet)
         )
-        hops = tuple(
-            replace(hop, decision=Decision.FAILED) if hop.mechanism == failure else hop for hop in trail.hops
-        )
+        hops = tuple(replace(hop, decision=Decision.FAILED) if hop.mechanism == failure else hop for hop in trail.hops)
         return Refutation(
             finding.claim, finding.kind, self._summary(finding, packet, receiver, failure), *finding.ends,
             finding.count, packet, hops, let, failure, finding.depth,
