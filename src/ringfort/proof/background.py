@@ -77,6 +77,8 @@ class Background:
         depth = min(len(way - {sender.machine}) for way in ways)
         if sender.machine in {machine for machines in self.routers.values() for machine in machines}:
             depth = min(depth, 1)  # who owns that machine sends as a router
+        if sender.machine == self.environment.segments[receiver.segment].machine:
+            depth = min(depth, 1)  # who owns that machine sends from the switch
         return Weakest(depth, unowned, sender.name, receiver.name)
 
     def from_internet(self, destination: str) -> int:

@@ -18,7 +18,7 @@ from ringfort.environment.topology import Device, devices
 from ringfort.proof.addresses import key_of
 from ringfort.proof.background import Background
 from ringfort.proof.boxes import TCP, RawBoxes, protocol_and_port
-from ringfort.proof.declared import declared_boxes
+from ringfort.proof.declared import declared_boxes, receiver_services
 from ringfort.proof.depth import depth_table
 from ringfort.proof.engine import Question, Result, build
 from ringfort.proof.findings import INTERNET, Finding, cell_findings, gate_findings
@@ -27,6 +27,7 @@ from ringfort.proof.local import local_findings
 from ringfort.proof.reading import Layers, boxes_of, facts_of, partial_gates, read_layers
 from ringfort.proof.telling import Teller
 from ringfort.proof.trail import Follower, service_at
+from ringfort.proof.unfollowed import unfollowed
 from ringfort.proof.verdict import Claim, Outcome, Refutation, Unknown, Verdict
 
 STATEMENTS = {
@@ -77,9 +78,7 @@ def verify(
     leaks, crossing = confidential(environment, identity_checks)
     refutations += leaks
     checked = proof.checked(crossing)
-    claims = tuple(
-        _claim(name, refutations, unknowns, checked[name], seconds.get(name, 0.0)) for name in STATEMENTS
-    )
+    claims = tuple(_claim(name, refutations, unknowns, checked[name], seconds.get(name, 0.0)) for name in STATEMENTS)
     return Verdict(
         environment.name,
         live,
@@ -129,7 +128,7 @@ class Proof:
         gates = partial_gates(self.environment, self.layers)
         found = cell_findings(self.environment, self.question, self.result)
         found += gate_findings(self.environment, self.declared, gates, names)
-        found += local_findings(self.environment, self.layers)
+        found += local_findings(self.environment, self.layers, receiver_services(self.environment, self.checks))
         found += self.background.findings()
         return _grouped(found, self._label)
 
@@ -148,7 +147,7 @@ class Proof:
         refutations, unknowns = [], self.unread()
         for finding in findings:
             told = teller.tell(finding)
-            if told.certain:
+            if told.certain or not self.unread():
                 refutations.append(told.refutation)
             else:
                 unknowns += [
@@ -164,7 +163,16 @@ class Proof:
             if not doubt.state:
                 summary = f"{device} has a rule that is not understood: {doubt.text}"
                 unknowns.append(Unknown("open", device, doubt.place, doubt.reason, summary))
+        for device, doubt in self._unfollowed():
+            summary = f"{device} has a rule that is not followed: {doubt.text}"
+            unknowns += [
+                Unknown(claim, device, doubt.place, doubt.reason, summary) for claim in ("open", "closed", "depth")
+            ]
         return unknowns
+
+    def _unfollowed(self) -> Iterable[tuple[str, DoubtfulRule]]:
+        for device, ruleset in self.layers.rulesets.items():
+            yield from ((str(device), doubt) for doubt in unfollowed(device, ruleset))
 
     def _doubts(self) -> Iterable[tuple[str, DoubtfulRule]]:
         for names in self.layers.different.values():

@@ -9,6 +9,7 @@ from ringfort.environment.model import Environment, Flow, Host, PortRange, Proto
 from ringfort.environment.topology import internal_networks
 from ringfort.proof.addresses import FAMILIES, key_of, key_range
 from ringfort.proof.boxes import Layer, RawBoxes, service_ranges
+from ringfort.proof.layers import beyond
 from ringfort.proof.sweep import MUTUAL, PUBLIC
 
 Span = tuple[int, int]
@@ -58,9 +59,8 @@ def identity_boxes(environment: Environment, checks: Mapping[str, Sequence[Ident
     """What the services' checks accept: from whom, at his own address, with keys that are his."""
     boxes = RawBoxes()
     holders = identity_holders(environment)
-    for name, host_checks in checks.items():
-        host = environment.hosts[name]
-        for check in host_checks:
+    for host in environment.hosts.values():
+        for check in checks.get(host.name, ()):
             if check.tls is Tls.MUTUAL:
                 callers = sorted({holder for caller in check.callers for holder in holders.get(caller, ())})
                 _add_check(environment, host, check, callers, boxes)
@@ -97,9 +97,11 @@ def receiver_services(
     """Host -> ranges of services that ask for the caller's keys (as really enforced) or that the internet may call."""
     services: dict[str, list[tuple[int, int, int]]] = {}
     for name, host_checks in checks.items():
-        for check in host_checks:
-            if check.tls is Tls.MUTUAL:
-                services.setdefault(name, []).extend((*s, MUTUAL) for s in _both(check.protocol, check.ports))
+        spans = {mutual: [s for c in host_checks if (c.tls is Tls.MUTUAL) is mutual for s in _both(c.protocol, c.ports)]
+                 for mutual in (True, False)}  # fmt: skip
+        # Two programs at one port: which of them answers is not known, so the check can't be counted on.
+        checked = [part for span in spans[True] for part in beyond(span, spans[False])]
+        services.setdefault(name, []).extend((*span, MUTUAL) for span in checked)
     for flow in environment.flows.values():
         if flow.internet:
             service = environment.services[flow.service]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.proof.addresses import address_of, key_of
 from ringfort.proof.boxes import protocol_and_port
 from ringfort.proof.findings import INTERNET, Finding, readable_service, version_of_key
-from ringfort.proof.layers import PortHole, RouterLayer, Span, Triple, meet, number_of
+from ringfort.proof.layers import PortHole, RouterLayer, Span, Triple, beyond, meet, number_of
 from ringfort.proof.reading import Layers
+from ringfort.proof.sweep import MUTUAL
 from ringfort.proof.trail import somebody
 
+Checked = Mapping[str, Sequence[tuple[int, int, int]]]
 
-def local_findings(environment: Environment, layers: Layers) -> Iterator[Finding]:
-    """All of them, routers first."""
+
+def local_findings(environment: Environment, layers: Layers, checked: Checked) -> Iterator[Finding]:
+    """All of them, routers first. ``checked``: host -> ranges of services with their flags."""
     for names in layers.different.values():
         for name in names:
             yield from _router(environment, name, layers.routers[name])
     for key, switch in layers.switches.items():
         for hole in _strongest(switch.holes):
-            yield from _hole(environment, layers, key, hole)
+            yield from _hole(environment, layers, checked, key, hole)
     for name, host in layers.hosts.items():
         if host.stray:
             yield _stray(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
@@ -106,14 +109,17 @@ def _untrue(environment: Environment, triples: list[Triple], provider: str) -> I
 
 
 def _strongest(holes: Iterable[PortHole]) -> list[PortHole]:
-    """One hole for each kind and port, a neighbour's address before any other."""
-    chosen: dict[tuple[str, str], PortHole] = {}
+    """One hole for each port that speaks ARP or another protocol; of the others each, for each may reach another."""
+    chosen: dict[tuple[object, ...], PortHole] = {}
     for hole in holes:
-        chosen.setdefault((hole.kind, hole.host), hole)
+        whole = hole.kind in ("arp", "protocol")
+        chosen.setdefault((hole.kind, hole.host) if whole else (hole.kind, hole.host, hole), hole)
     return list(chosen.values())
 
 
-def _hole(environment: Environment, layers: Layers, segment: str, hole: PortHole) -> Iterator[Finding]:
+def _hole(
+    environment: Environment, layers: Layers, checked: Checked, segment: str, hole: PortHole
+) -> Iterator[Finding]:
     device = Device(DeviceKind.SWITCH, segment)
     if hole.kind == "protocol":
         note = f"{device} lets {hole.host} send Ethernet frames that are neither IPv4, IPv6 nor ARP"
@@ -122,22 +128,47 @@ def _hole(environment: Environment, layers: Layers, segment: str, hole: PortHole
         note = f"{device} lets {hole.host} speak ARP for addresses that are not its own"
         yield Finding("closed", "arp-spoofing", 0, 0, 0, f"host:{hole.host}", segment, segment, 1, 0, note=note)
     elif hole.kind == "neighbour":
-        yield _isolation(environment, segment, hole)
+        yield _isolation(environment, layers, checked, segment, hole)
     else:
-        yield from _false_source(environment, layers, segment, hole)
+        yield from _false_source(environment, layers, checked, segment, hole)
 
 
-def _isolation(environment: Environment, segment: str, hole: PortHole) -> Finding:
-    """Straight to a neighbour: only the neighbour itself is left to refuse it."""
+def _isolation(environment: Environment, layers: Layers, checked: Checked, segment: str, hole: PortHole) -> Finding:
+    """Straight to a neighbour: only the neighbour itself is left to refuse it, or nobody."""
     source, destination, service = hole.packets
     own = [k for k in map(key_of, environment.hosts[hole.host].addresses) if meet(source, (k, k))]
+    place = f"host:{hole.host}"
+    for triple in layers.hosts[hole.towards].incoming:
+        piece = meet(source, triple[0])
+        number = _unchecked(checked.get(hole.towards, ()), meet(service, triple[2]))
+        if piece and number is not None and meet(destination, triple[1]):
+            key = next((k for k in own if meet(piece, (k, k))), piece[0])
+            if key not in own or not _declared(environment, hole.host, hole.towards):
+                return Finding(
+                    "closed", "isolation-gone", key, destination[0], number, place, segment, segment, 1, 0
+                )  # fmt: skip
     key = own[0] if own else source[0]
     number = readable_service(*service)
-    place = f"host:{hole.host}"
     return Finding("depth", "isolation-gone", key, destination[0], number, place, segment, segment, 1, 1)
 
 
-def _false_source(environment: Environment, layers: Layers, segment: str, hole: PortHole) -> Iterator[Finding]:
+def _unchecked(checked: Sequence[tuple[int, int, int]], service: Span | None) -> int | None:
+    """A service number in a range whose callers are not asked for their keys; None if there is none."""
+    if service is None:
+        return None
+    rest = next(beyond(service, [(first, last) for first, last, flags in checked if flags & MUTUAL]), None)
+    return None if rest is None else readable_service(*rest)
+
+
+def _declared(environment: Environment, sender: str, receiver: str) -> bool:
+    """Whether some flow leads from one host to another."""
+    services = environment.hosts[receiver].services
+    return any(sender in flow.callers and flow.service in services for flow in environment.flows.values())
+
+
+def _false_source(
+    environment: Environment, layers: Layers, checked: Checked, segment: str, hole: PortHole
+) -> Iterator[Finding]:
     """A port lets its host claim another's address: what the true holder may send, only the keys are left to refuse."""
     source, _, _ = hole.packets
     site = environment.sites[environment.segments[segment].site]
@@ -149,13 +180,28 @@ def _false_source(environment: Environment, layers: Layers, segment: str, hole: 
             if not meet(source, (key, key)):
                 continue
             sent = [t for t in forwarded if meet(t[0], (key, key)) and _holder(environment, t[1])]
+            weak = next((t for t in sent if _arrives(environment, layers, checked, key, t)), None)
             if sent:
-                receiver = _holder(environment, sent[0][1])
-                there = _key_of_holder(environment, receiver, sent[0][1])
+                chosen = weak or sent[0]
+                receiver = _holder(environment, chosen[1])
+                there = _key_of_holder(environment, receiver, chosen[1])
+                rest = _unchecked(checked.get(receiver, ()), chosen[2]) if weak else None
+                number = readable_service(*chosen[2]) if rest is None else rest
                 yield Finding(
-                    "depth", "port-security-gone", key, there, readable_service(*sent[0][2]), f"host:{hole.host}",
-                    segment, environment.hosts[receiver].segment, len(sent), 1,
+                    "closed" if weak else "depth", "port-security-gone", key, there, number, f"host:{hole.host}",
+                    segment, environment.hosts[receiver].segment, len(sent), 0 if weak else 1,
                 )  # fmt: skip
+
+
+def _arrives(environment: Environment, layers: Layers, checked: Checked, key: int, sent: Triple) -> bool:
+    """Whether the receiver takes what a router sends it under a source, and asks for no keys."""
+    receiver = _holder(environment, sent[1])
+    there = _key_of_holder(environment, receiver, sent[1])
+    rest = _unchecked(checked.get(receiver, ()), sent[2])
+    return rest is not None and any(
+        meet(t[0], (key, key)) and meet(t[1], (there, there)) and meet(t[2], (rest, rest))
+        for t in layers.hosts[receiver].incoming
+    )
 
 
 def _covers_mac(hole: PortHole, mac: str) -> bool:

@@ -102,14 +102,14 @@ def behaviour(verdict: Verdict, table: Table) -> Behaviour:
     return (verdict.outcome,)
 
 
-def chain_behaviour(name: str, table: Table, depth: int) -> Behaviour:
+def chain_behaviour(name: str, table: Table, depth: int, path: frozenset[str] = frozenset()) -> Behaviour:
     """What a chain does."""
     chain = table.chains.get(name)
-    if chain is None or depth > 16:  # NFT_JUMP_STACK_SIZE; execution reports it
+    if chain is None or name in path or depth > 16:  # NFT_JUMP_STACK_SIZE; execution reports it
         return (name,)
     rules: list[object] = []
     for rule in chain.rules:
-        effects = tuple(_effect(s, table, depth) for s in rule.statements if not isinstance(s, Note))
+        effects = tuple(_effect(s, table, depth, path | {name}) for s in rule.statements if not isinstance(s, Note))
         if not effects:
             continue
         rules.append(effects[0] if len(effects) == 1 else effects)
@@ -118,10 +118,10 @@ def chain_behaviour(name: str, table: Table, depth: int) -> Behaviour:
     return tuple(rules)
 
 
-def _effect(statement: Statement, table: Table, depth: int) -> object:
+def _effect(statement: Statement, table: Table, depth: int, path: frozenset[str]) -> object:
     if isinstance(statement, Verdict):
         if statement.target:
-            return (statement.outcome, chain_behaviour(statement.target, table, depth + 1))
+            return (statement.outcome, chain_behaviour(statement.target, table, depth + 1, path))
         plain = not statement.conditions and len(statement.universes) == 4
         return (statement.outcome,) if plain else (statement.outcome, statement.universes, statement.conditions)
     if isinstance(statement, VerdictMap):

@@ -15,7 +15,7 @@ from ringfort.proof.hooks import Hook, hooks
 from ringfort.proof.layers import IP_UNIVERSES, DoubtfulRule, HostLayer, Span, Triple, is_state, meet, number_of, spans
 from ringfort.proof.packets import PacketSet, where
 from ringfort.proof.ruleset import Doubt, Ruleset
-from ringfort.proof.structure import STAND_IN, Executions, new_connections, structure, with_stand_in
+from ringfort.proof.structure import STAND_IN, Executions, new_connections, stands_in_exactly, structure, with_stand_in
 
 INTERFACE = name_value(HOST_INTERFACE)
 
@@ -43,7 +43,8 @@ class HostReader:
             NotPlainError: see `ringfort.proof.expand`; the executions then have to do without opaque lookups.
         """
         gateway = number_of(gateway_mac(self.environment, host.segment))
-        ruleset, gateway = with_stand_in(ruleset, gateway), STAND_IN
+        if stands_in_exactly(ruleset, gateway):
+            ruleset, gateway = with_stand_in(ruleset, gateway), STAND_IN
         key = structure(ruleset) if self.executions.opaque else host.name
         elements = self.executions.elements_in(ruleset)
         layer = HostLayer()

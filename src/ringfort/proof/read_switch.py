@@ -40,7 +40,7 @@ from ringfort.proof.layers import (
 )
 from ringfort.proof.read_host import doubtful
 from ringfort.proof.ruleset import Ruleset
-from ringfort.proof.structure import ADDRESS_STAND_IN, STAND_IN, Executions, structure, with_stand_in
+from ringfort.proof.structure import ADDRESS_STAND_IN, STAND_IN, Executions, stands_in_exactly, structure, with_stand_in
 
 NOTHING: Triple = ((0, 0), (0, 0), ALL_SERVICES)
 """In place of packets, where a hole is not about IP."""
@@ -61,8 +61,9 @@ class SwitchReader:
         """
         reading = _Reading(self.environment, segment)
         doubts: dict[DoubtfulRule, None] = {}
-        ruleset = with_stand_in(ruleset, reading.gateway, reading.gateway_address)
-        reading.gateway = STAND_IN
+        if stands_in_exactly(ruleset, reading.gateway):
+            ruleset = with_stand_in(ruleset, reading.gateway, reading.gateway_address)
+            reading.gateway = STAND_IN
         key = structure(ruleset) if self.executions.opaque else segment
         elements = self.executions.elements_in(ruleset)
         way = tuple(Hook(name, Layer.BRIDGE) for name in ("prerouting", "forward", "postrouting"))
@@ -160,7 +161,7 @@ class _Reading:
         source, destination = spans(box, universe)
         for name in leaving:
             other = self.hosts.get(name)
-            if other is None or other is host or not _has(box[DESTINATION_MAC], number_of(other.mac)):
+            if other is None or other is host or not _reaches(box[DESTINATION_MAC], number_of(other.mac)):
                 continue
             for key in _own(other, destination):
                 for service in services_of(box):
@@ -199,6 +200,12 @@ def _common(sets: list[set[Triple]]) -> set[Triple]:
 
 def _has(span: Span, value: int) -> bool:
     return span[0] <= value <= span[1]
+
+
+def _reaches(span: Span, mac: int) -> bool:
+    """Whether a frame to one of these MAC addresses is taken by the host: its own, or a group's (IEEE 802, 8.2)."""
+    first, last = span[0] >> 40, span[1] >> 40
+    return _has(span, mac) or first != last or bool(first & 1)
 
 
 def _own(host: Host, span: Span) -> list[int]:

@@ -31,6 +31,15 @@ from ringfort.proof.ruleset import (
 
 FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 
+KINDS = frozenset(
+    ("table", "chain", "rule", "set", "map", "meter", "counter", "limit", "quota", "secmark", "synproxy", "tunnel")
+) | {"ct helper", "ct timeout", "ct expectation"}
+"""Objects of a listed ruleset that belong to a table. What is none of them is refused, not left out."""
+
+HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress", "egress")
+CHAIN_TYPES = ("filter", "nat", "route")
+TABLE_FLAGS = ("dormant", "owner", "persist")
+
 HINT = "pass the output of: nft --json list ruleset"
 
 
@@ -76,6 +85,8 @@ def read(document: object) -> Ruleset:
     for kind, content in objects:
         if kind in ("metainfo", "flowtable"):
             continue
+        if kind not in KINDS:
+            raise RulesetError(f"an object of kind {kind!r} is not known here", "")
         key = (_text(content, "family", kind), _text(content, "name" if kind == "table" else "table", kind))
         if key[0] not in FAMILIES:
             raise RulesetError(f"{kind} of family {key[0]!r}: there is no such family")
@@ -122,22 +133,34 @@ class _TableDraft:
         self.bases: dict[str, Base | None] = {}
         self.rules: dict[str, list[dict[str, Any]]] = {}
         self.inverted: dict[tuple[str, str], bool] = {}
+        self.seen: set[tuple[str, str]] = set()
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
         """Take one object of this table."""
         if kind == "table":
-            flags = content.get("flags", [])
-            self.dormant = "dormant" in (flags if isinstance(flags, list) else [flags])
-        elif kind in ("set", "map"):
-            self.sets[_text(content, "name", kind)] = content
+            flags = _list(content.get("flags", []))
+            if unknown := [flag for flag in flags if flag not in TABLE_FLAGS]:
+                raise RulesetError(f"flag {unknown[0]!r} of table {self.name!r} is not known here")
+            self._once("table", self.name)
+            self.dormant = "dormant" in flags
+        elif kind in ("set", "map", "meter"):
+            name = _text(content, "name", kind)
+            self._once("set", name)
+            self.sets[name] = content
         elif kind == "chain":
             name = _text(content, "name", kind)
+            self._once("chain", name)
             self.bases[name] = _base(content)
             self.rules.setdefault(name, [])
         elif kind == "rule":
             self.rules.setdefault(_text(content, "chain", kind), []).append(content)
         elif kind in ("limit", "quota"):
             self.inverted[kind, _text(content, "name", kind)] = bool(content.get("inv"))
+
+    def _once(self, kind: str, name: str) -> None:
+        if (kind, name) in self.seen:
+            raise RulesetError(f"{kind} {name!r} of {self.family} {self.name!r} is listed twice")
+        self.seen.add((kind, name))
 
     def table(self) -> Table:
         """The finished table."""
@@ -170,6 +193,10 @@ def _words(statements: tuple[Statement, ...]) -> str:
     return " ".join(statement.text or str(statement) for statement in statements)
 
 
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
 def _base(content: dict[str, Any]) -> Base | None:
     if "hook" not in content:
         return None
@@ -179,6 +206,8 @@ def _base(content: dict[str, Any]) -> Base | None:
     devices = content.get("dev", [])
     names = tuple(str(d) for d in (devices if isinstance(devices, list) else [devices]))
     hook, kind = _text(content, "hook", "chain"), str(content.get("type", "filter"))
+    if hook not in HOOKS or kind not in CHAIN_TYPES:
+        raise RulesetError(f"a chain of type {kind!r} at hook {hook!r} is not known here")
     return Base(kind, hook, _number(content, "prio", "chain"), Outcome(policy), names)
 
 

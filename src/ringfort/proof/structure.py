@@ -67,8 +67,7 @@ def _reached(table: Table) -> list[str]:
     plain = {
         name
         for name, chain in table.chains.items()
-        if chain.base is None
-        and all(isinstance(s, Verdict) and not s.target for s in _flat(_deciding(chain)))
+        if chain.base is None and all(isinstance(s, Verdict) and not s.target for s in _flat(_deciding(chain)))
     }
     waiting = [name for name in table.chains if name not in plain]
     reached: dict[str, None] = {}
@@ -159,6 +158,52 @@ ADDRESS_STAND_IN = 0x0000_0001
 """An IPv4 address (0.0.0.1, nobody's: RFC 6890, table 1) in place of each gateway's, in ARP."""
 
 
+def stands_in_exactly(ruleset: Ruleset, mac: int) -> bool:
+    """Whether every place that tells ``mac`` from other addresses is one that `with_stand_in` replaces.
+
+    A range, a mask, a concatenation or a raw expression could hold for the one and not for its stand-in.
+    """
+    for table in ruleset.tables:
+        for chain in table.chains.values():
+            for statement in _flat(tuple(rule.statements for rule in chain.rules)):
+                if not _tells_exactly(statement, mac):
+                    return False
+        for named in table.sets.values():
+            for place, kind in enumerate(named.types):
+                if kind == "ether_addr" and not all(_alike(e.key[place], mac) for e in named.elements):
+                    return False
+    return True
+
+
+def _tells_exactly(statement: Statement, mac: int) -> bool:
+    if isinstance(statement, Note | Verdict):
+        return True
+    if not isinstance(statement, Match | VerdictMap):
+        # A changed or masked link-layer header: rare enough to do without the stand-in.
+        return "region='ll'" not in repr(statement)
+    single = isinstance(statement, Match) and len(statement.key) == 1 and len(statement.elements) == 1
+    for place, part in enumerate(statement.key):
+        if not isinstance(part, Read):
+            if "region='ll'" in repr(part):
+                return False
+            continue
+        if part.field.width != 48:
+            if part.field.region == "ll" and part.field.offset < 96:
+                return False
+            continue
+        for element in () if isinstance(statement.elements, str) else statement.elements:
+            if not _alike(element.key[place], mac) or (not single and element.key[place] == (mac, mac)):
+                return False
+    return True
+
+
+def _alike(interval: Interval, mac: int) -> bool:
+    """Whether an interval is the address itself, or holds for neither or both of it and its stand-in."""
+    if interval == (mac, mac):
+        return True
+    return (interval[0] <= mac <= interval[1]) == (interval[0] <= STAND_IN <= interval[1])
+
+
 def with_stand_in(ruleset: Ruleset, mac: int, address: int | None = None) -> Ruleset:
     """The ruleset with a gateway's ``mac`` (and ``address``) replaced where a rule compares with it alone.
 
@@ -208,7 +253,10 @@ def _replaced(match: Match, stand_ins: Mapping[tuple[int, int | None], int]) -> 
     if isinstance(elements, str) or len(elements) != 1 or len(match.key) != 1 or not isinstance(match.key[0], Read):
         return elements
     ((low, high),) = elements[0].key
-    other = stand_ins.get((match.key[0].field.width, low))
+    read = match.key[0].field
+    if read.region not in ("ll", "nh"):  # a mark may be the same number
+        return elements
+    other = stand_ins.get((read.width, low))
     return elements if other is None or low != high else (Element(((other, other),)),)
 
 

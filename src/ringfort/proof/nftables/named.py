@@ -70,6 +70,10 @@ def _lookups(value: object) -> Iterator[tuple[str, object]]:
                 stack.append(content)
 
 
+FLAGS = ("constant", "interval", "timeout", "dynamic")
+"""What `nft` prints of a set's flags."""
+
+
 def named_set(name: str, content: dict[str, Any], uses: Uses) -> NamedSet:
     """A named set or map. What cannot be read is told in ``unread``; every lookup is then either way."""
     flags = content.get("flags", [])
@@ -91,6 +95,8 @@ def named_set(name: str, content: dict[str, Any], uses: Uses) -> NamedSet:
             break
     rest = next((element for element in elements if element.key == CATCH_ALL), None)
     plain = tuple(element for element in elements if element.key != CATCH_ALL) if rest else elements
+    if strange := [flag for flag in flags if flag not in FLAGS]:
+        unread = unread or f"flag {strange[0]!r} is not known here"
     dynamic = name in uses.updated or "dynamic" in flags
     return NamedSet(name, tuple(kind for kind, _ in parts), plain, dynamic, rest, unread)
 

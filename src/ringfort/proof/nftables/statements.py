@@ -92,6 +92,8 @@ def read_statement(statement: object, context: Context) -> Statement:
         return Doubtful(Doubt.UNKNOWN, f"statement {name} has an unknown shape", text, terminal=True)
 
 
+_OPERATORS = ("==", "!=", "in", "!", "<", ">", "<=", ">=")
+
 # -- matches -------------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +102,8 @@ def _match(content: dict[str, object], text: str, context: Context) -> Statement
     parts = parts_of(content.get("left"), context.family)
     key = tuple(part.expression for part in parts)
     negated = operator in ("!=", "!")
+    if operator not in _OPERATORS:
+        raise NotUnderstoodError(f"operator {operator!r}")
     if isinstance(right, str) and right.startswith("@"):
         return Match(key, right[1:], negated, text)
     if len(parts) == 1:
@@ -203,7 +207,9 @@ def _forwarded(content: object, text: str, context: Context) -> Statement:
 def _mangle(content: dict[str, object], text: str, context: Context) -> Statement:
     try:
         target = read_expression(content.get("key"), context.family)
-    except NotUnderstoodError:
+    except NotUnderstoodError as error:
+        if isinstance(content.get("key"), dict) and "payload" in content["key"]:  # type: ignore[operator]
+            return Doubtful(Doubt.UNKNOWN, f"a change of the packet: {error}", text, terminal=True)
         return Note(text)  # what cannot be read by any rule decides nothing
     if not isinstance(target.expression, Read):
         raise NotUnderstoodError("an assignment to a computed value")
