@@ -1,5 +1,5 @@
 # What you can ask for; `make help` lists it. Every target that needs an installation makes it first.
-ENVIRONMENT ?= examples/shop/environment.yaml
+ENVIRONMENT ?= examples/shop
 RINGFORT := .venv/bin/ringfort
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest

@@ -87,9 +87,11 @@ def processor_nanoseconds(thread: int) -> int:
     return int(Path(f"/proc/{thread}/schedstat").read_text().split()[0])
 
 
-def settle(thread: int, idle_seconds: float = 0.02) -> None:
-    """Wait until a polling thread has nothing to do."""
-    last = -1
-    while (now := processor_nanoseconds(thread)) != last:
-        last = now
+def settle(thread: int, idle_seconds: float = 0.01, times: int = 10) -> None:
+    """Wait until a polling thread has had nothing to do for a while; one look is not enough on a busy machine."""
+    last, idle = -1, 0
+    while idle < times:
         time.sleep(idle_seconds)
+        now = processor_nanoseconds(thread)
+        idle = idle + 1 if now == last else 0
+        last = now
