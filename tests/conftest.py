@@ -1,4 +1,4 @@
-"""What all tests share: tests with real packets need root, and take turns."""
+"""What all tests share: tests with real packets need root."""
 
 from __future__ import annotations
 
@@ -25,11 +25,8 @@ def _why_no_lab() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests with real packets into one group, which one worker runs in order; skip them where they can't run."""
+    """Skip tests with real packets where they can't run."""
     reason = _why_no_lab()
     for item in items:
-        if item.get_closest_marker("lab") is None:
-            continue
-        item.add_marker(pytest.mark.xdist_group("lab"))
-        if reason:
+        if reason and item.get_closest_marker("lab") is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
