@@ -11,9 +11,9 @@ from ringfort.proof.nftables.values import NotUnderstoodError, constant
 from ringfort.proof.ruleset import Bitwise, Condition, Constant, Doubt, Expression, Read, Shift
 
 _ETHERNET = (HAS_INPUT, Condition(IIFTYPE, ((1, 1),)))
-"""In the IP families nft asks for an Ethernet input interface before it reads a link-layer field."""
+"""Outside the bridge family nft asks for an Ethernet input interface before it reads a link-layer field."""
 
-_IP_FAMILIES = ("ip", "ip6", "inet")
+_ANY_LINK = ("ip", "ip6", "inet", "netdev")
 _NEXT_HEADERS = {"hbh": "hop-by-hop", "rt": "routing", "frag": "fragment", "dst": "destination", "mh": "mobility"}
 _BASES = {"ll": "ll", "nh": "nh", "th": "th"}
 
@@ -91,7 +91,7 @@ def _payload(content: dict[str, object], family: str) -> Reading:
         found = raw_field(_BASES.get(str(content.get("base")), ""), offset, width)
         if found is None:
             return Doubt.UNKNOWN, f"raw payload from {content.get('base')}"
-    if found.field.region == "ll" and family in _IP_FAMILIES:
+    if found.field.region == "ll" and family in _ANY_LINK:
         return Read(found.field, _ETHERNET, found.universes)
     return found
 
