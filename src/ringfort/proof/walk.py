@@ -11,7 +11,8 @@ from ringfort.proof.changes import Changes, State, merge
 from ringfort.proof.evaluate import Evaluator, Truth
 from ringfort.proof.fields import CT_STATE, CtState
 from ringfort.proof.hooks import Hook, overrides
-from ringfort.proof.opaque import OpaqueTable, group_by_behaviour
+from ringfort.proof.lookups import Lookups
+from ringfort.proof.opaque import OpaqueTable
 from ringfort.proof.reader import RulesetError
 from ringfort.proof.recorder import Recorder
 from ringfort.proof.rewrite import Rewriter, translated_mark
@@ -22,13 +23,9 @@ from ringfort.proof.ruleset import (
     Chain,
     Doubt,
     Doubtful,
-    Element,
-    Expression,
-    Lookup,
     Match,
     Outcome,
     Place,
-    Read,
     Rule,
     Statement,
     Table,
@@ -38,7 +35,6 @@ from ringfort.proof.ruleset import (
     VerdictMap,
 )
 from ringfort.proof.runs import Matches, grouped, plain_outcome
-from ringfort.proof.variables import Space
 
 JUMP_DEPTH = 16
 """NFT_JUMP_STACK_SIZE: deeper rulesets cannot be loaded."""
@@ -76,7 +72,7 @@ class Walk:
         self.hook = hook
         self.evaluator = evaluator
         self.recorder = recorder
-        self.opaque = opaque
+        self.lookups = Lookups(table, evaluator, opaque)
         self.rewriter = Rewriter(evaluator)
         self.space = evaluator.space
         self._accepted: list[State] = []
@@ -248,7 +244,7 @@ class Walk:
 
     def _judge(self, statement: Match | AnyBit, changes: Changes) -> Truth:
         readable, truth = (
-            self._match(statement, changes)
+            self.lookups.match(statement, changes)
             if isinstance(statement, Match)
             else self.evaluator.any_bit(statement, changes)
         )
@@ -259,36 +255,6 @@ class Walk:
             torn = state.live & truth.may & ~truth.must
             if torn.satisfiable():
                 self.recorder.doubt(rule.place, text, truth.doubts, torn)
-
-    def _match(self, statement: Match, changes: Changes) -> tuple[Truth, Truth]:
-        if isinstance(statement.elements, str) and self._can_be_opaque(statement.elements, statement.key, changes):
-            named = self.evaluator.sets[statement.elements]
-            values = [self.evaluator.value(part, changes) for part in statement.key]
-            readable = self.evaluator.both(value.readable for value in values)
-            function = self._opaque(statement.elements, statement.key, None, named.elements, None)
-            truth = Truth(function, function)
-            return readable, truth.negated() if statement.negated else truth
-        return self.evaluator.match(statement, changes)
-
-    def _can_be_opaque(self, name: str, key: tuple[Expression, ...], changes: Changes) -> bool:
-        named = self.evaluator.sets.get(name)
-        if self.opaque is None or named is None or named.unread:
-            return False
-        if named.dynamic or any(e.transient or len(e.key) != len(key) for e in named.elements):
-            return False
-        return named.catch_all is None and not any(_changed(part, changes, self.space) for part in key)
-
-    def _opaque(
-        self,
-        name: str,
-        key: tuple[Expression, ...],
-        what: tuple[object, ...] | None,
-        elements: tuple[Element, ...],
-        verdict: Verdict | None,
-    ) -> BDDFunction:
-        assert self.opaque is not None
-        lookup = (self.table.family, self.table.name, name, key)
-        return self.space.opaque(self.opaque.number(lookup, what, elements, verdict))
 
     # -- verdicts ----------------------------------------------------------------------------------------------
 
@@ -311,65 +277,23 @@ class Walk:
         values = [self.evaluator.value(part, state.changes) for part in statement.key]
         readable = self.evaluator.both(value.readable for value in values)
         self._note_doubts(rule, statement.text, readable, state)
-        found_may = found_must = self.space.false
-        for verdict, truth in self._choices(statement, state):
+        found = self.space.false
+        for verdict, truth in self.lookups.choices(statement, state.changes):
             whole = self.evaluator.both((readable, truth))
             self._note_doubts(rule, statement.text, whole, state)
-            found_may, found_must = found_may | truth.may, found_must | truth.must
+            found = found | truth.must
             if verdict is not None:
                 self._apply(rule, verdict, [State(state.live & whole.may, state.changes)], running, depth)
             else:
                 self._open_fate(State(state.live & whole.may, state.changes), running)
-        rest = self._rest(statement)
-        left = state.live & readable.may & ~found_must
+        rest = self.lookups.catch_all(statement)
+        left = state.live & readable.may & ~found
         if rest is not None:
             self._apply(rule, rest, [State(left, state.changes)], running, depth)
             running.through.append(State(state.live & ~readable.must, state.changes))
         else:
-            missed = ~(readable.must & found_must)
+            missed = ~(readable.must & found)
             running.through.append(State(state.live & missed, state.changes))
-
-    def _rest(self, statement: VerdictMap) -> Verdict | None:
-        rest = statement.catch_all
-        if isinstance(statement.elements, str):
-            named = self.evaluator.sets.get(statement.elements)
-            rest = named.catch_all if named else None
-        return rest.data if rest is not None and isinstance(rest.data, Verdict) else None
-
-    def _choices(self, statement: VerdictMap, state: State) -> list[tuple[Verdict | None, Truth]]:
-        """Each verdict of the map with the packets it is for; None for a verdict that is not known."""
-        elements = statement.elements
-        if isinstance(elements, str):
-            named = self.evaluator.sets.get(elements)
-            wrong = named is not None and any(len(e.key) != len(statement.key) for e in named.elements[:1])
-            if named is None or named.unread or wrong or (named.dynamic and not self.evaluator.quiet):
-                doubt = Doubt.STATE if named is not None and named.dynamic else Doubt.UNKNOWN
-                return [(None, Truth(self.space.true, self.space.false, ((doubt, f"map {elements} is not known"),)))]
-            if self._can_be_opaque(elements, statement.key, state.changes):
-                return self._opaque_choices(elements, statement.key)
-            elements = named.elements
-        values = [self.evaluator.value(part, state.changes) for part in statement.key]
-        return [
-            (verdict, self._lasting(self.evaluator.among(group, values), group))
-            for verdict, group in self.evaluator.by_verdict(elements)
-        ]
-
-    def _lasting(self, truth: Truth, group: tuple[Element, ...]) -> Truth:
-        if self.evaluator.quiet or not any(element.transient for element in group):
-            return truth
-        return Truth(truth.may, self.space.false, (*truth.doubts, (Doubt.STATE, "elements of the map expire")))
-
-    def _opaque_choices(self, name: str, key: tuple[Expression, ...]) -> list[tuple[Verdict | None, Truth]]:
-        choices: list[tuple[Verdict | None, Truth]] = []
-        before = self.space.false
-        for what, elements in group_by_behaviour(self.table, name).items():
-            verdict = elements[0].data
-            assert isinstance(verdict, Verdict)
-            function = self._opaque(name, key, what, tuple(elements), verdict)
-            here = before.imp_strict(function)
-            before = before | function
-            choices.append((verdict, Truth(here, here)))
-        return choices
 
     def _apply(self, rule: Rule, verdict: Verdict, states: list[State], running: _Running, depth: int) -> None:
         states = [state for state in states if state.live.satisfiable()]
@@ -434,12 +358,3 @@ def _restore(state: State, extra: Iterable[tuple[str, int]]) -> State:
     first = state.changes.bits.get((CT_STATE.region, 0))
     untracked = first is not None and first.valid()
     return State(state.live, state.changes.without(p for p in extra if not (untracked and p[0] == CT_STATE.region)))
-
-
-def _changed(expression: Expression, changes: Changes, space: Space) -> bool:
-    if isinstance(expression, Read):
-        return any(changes.touches(space, f) for f in (expression.field, *(c.field for c in expression.conditions)))
-    if isinstance(expression, Lookup):
-        return True
-    operand = getattr(expression, "operand", None)
-    return operand is not None and _changed(operand, changes, space)
