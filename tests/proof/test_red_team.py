@@ -262,3 +262,9 @@ def test_an_operator_or_a_write_that_is_not_known_is_followed_both_ways() -> Non
 def test_a_set_with_a_flag_that_is_not_known_is_not_read() -> None:
     odd: Json = {"set": {"family": "inet", "table": "t", "name": "s", "type": "ipv4_addr", "flags": ["foo"]}}
     assert "foo" in read({"nftables": [TABLE, odd]}).tables[0].sets["s"].unread
+
+
+def test_a_hole_where_no_provider_is_has_callers_inside_only() -> None:
+    verdict = prove(with_rule(documents(), HOST, "input", NEW, match("tcp", "dport", 22), ACCEPT))
+    assert {"one-mechanism", "router-taken-over"} <= {r.kind for r in verdict.refutations}
+    assert all(r.packet is not None and not r.packet.place.startswith("internet") for r in verdict.refutations)

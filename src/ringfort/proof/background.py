@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ringfort.environment.model import Environment, Host
 from ringfort.proof.addresses import key_of
-from ringfort.proof.findings import INTERNET, Finding
+from ringfort.proof.findings import INTERNET, Finding, entrance
 from ringfort.proof.sweep import UNSEEN
 from ringfort.proof.trail import somebody
 
@@ -101,7 +101,7 @@ class Background:
             if weakest is not None and weakest.depth < 2:
                 yield self._finding(weakest)
         for destination in shared:
-            if self.from_internet(destination) < 2:
+            if self.environment.providers and self.from_internet(destination) < 2:
                 yield self._from_internet(destination)
 
     def _finding(self, weakest: Weakest) -> Finding:
@@ -116,8 +116,7 @@ class Background:
 
     def _from_internet(self, destination: str) -> Finding:
         receiver = next(h for h in self.members[destination] if h.machine in self.guards)
-        site = self.environment.sites[receiver.site]
-        place = f"internet:{site.providers[0]}" if site.providers else INTERNET
+        place = entrance(self.environment, receiver.site)
         key = key_of(receiver.addresses[0])
         outside = key_of(somebody(self.environment, receiver.addresses[0].version))
         return Finding(

@@ -67,6 +67,7 @@ KIND_NAMES = {
 def cell_findings(environment: Environment, question: Question, result: Result) -> list[Finding]:
     """The findings of a sweep, in order of claim and place."""
     found = [_of_record(environment, question, row) for row in result.records]
+    found = [finding for finding in found if finding.place != INTERNET]
     return sorted(found, key=lambda f: (f.claim, f.kind, f.zone, f.segment, f.service, f.source, f.destination))
 
 
@@ -122,14 +123,22 @@ def readable_service(first: int, last: int) -> int:
 
 def _place(environment: Environment, kind: int, sender: str, receiver: str) -> str:
     """Where the packet comes from."""
-    site = environment.sites[environment.hosts[receiver].site]
     if kind == sweep.TAKEN_ROUTER:
-        return f"router:{site.routers[0]}"
+        return f"router:{environment.sites[environment.hosts[receiver].site].routers[0]}"
     if kind == sweep.NEIGHBOUR:
         return f"host:{neighbour(environment, sender, receiver)}"
     if sender:
         return f"host:{sender}"
-    return f"internet:{site.providers[0]}" if site.providers else INTERNET
+    return entrance(environment, environment.hosts[receiver].site)
+
+
+def entrance(environment: Environment, site: str) -> str:
+    """Where the internet enters on its way to a site: at one of its providers, else at another site's.
+
+    ``internet`` alone where there is no provider: nobody comes from there.
+    """
+    providers = (*environment.sites[site].providers, *environment.providers)
+    return f"internet:{providers[0]}" if providers else INTERNET
 
 
 def neighbour(environment: Environment, sender: str, receiver: str) -> str:

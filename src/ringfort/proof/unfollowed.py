@@ -13,7 +13,20 @@ from ringfort.environment.topology import HOST_INTERFACE, Device, DeviceKind
 from ringfort.proof.fields import Universe
 from ringfort.proof.hooks import Layer, hook_of
 from ringfort.proof.layers import DoubtfulRule
-from ringfort.proof.ruleset import Assign, Chain, Note, Outcome, Place, Rule, Ruleset, Statement, Table, Translate
+from ringfort.proof.ruleset import (
+    Assign,
+    Chain,
+    Doubtful,
+    Note,
+    Outcome,
+    Place,
+    Rule,
+    Ruleset,
+    Statement,
+    Table,
+    Translate,
+    Verdict,
+)
 
 ELSEWHERE = {
     "dup": "a copy of the packet goes elsewhere",
@@ -24,6 +37,8 @@ ELSEWHERE = {
     "meta broute": "the frame is routed and no longer bridged",
 }
 """Statements by how they begin, and what they do past the rules that the proof executes."""
+
+_STARTS = tuple(ELSEWHERE)
 
 _PORTS = (0, 32)
 _IPV4 = ((72, 80), (96, 160))
@@ -71,8 +86,10 @@ def _reason(device: Device, table: Table, statement: Statement) -> str:
         return "it changes where packets go, which no declaration asks of this device"
     if isinstance(statement, Assign):
         return "it rewrites who talks to whom" if _addresses(statement) else ""
-    text = str(getattr(statement, "text", ""))
-    return next((reason for start, reason in ELSEWHERE.items() if text == start or text.startswith(f"{start} ")), "")
+    if isinstance(statement, Note | Verdict | Doubtful) and statement.text.startswith(_STARTS):
+        starts = (reason for start, reason in ELSEWHERE.items() if f"{statement.text} ".startswith(f"{start} "))
+        return next(starts, "")
+    return ""
 
 
 def _addresses(statement: Assign) -> bool:
