@@ -7,7 +7,7 @@ SUITE ?= tests
 SOURCES := src tests benchmarks setup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test lint format types contracts pytest differential bench lock clean
+.PHONY: help setup up down test lint format types contracts pytest differential bench lock picture clean
 
 help:  ## list what can be asked for
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ bench:  ## measure the figures of docs/benchmarks.md on this machine
 
 lock: setup  ## choose the versions of all Python packages anew
 	@setup/lock.sh
+
+picture: setup  ## draw the README's picture of the example again
+	@$(PYTHON) -c 'from ringfort.environment.load import load; from ringfort.report import picture_svg; \
+	    print(picture_svg(load("examples/shop")))' >docs/shop.svg
 
 clean:  ## remove the virtual environment and all caches
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

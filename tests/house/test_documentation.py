@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from ringfort.cli.main import VERBS, ringfort
+from ringfort.environment.load import load
+from ringfort.report import picture_svg
 from tests.house.tree import ROOT, files, name_of, pages
 
 NOT_LINKS = ("http://", "https://", "mailto:")
@@ -66,6 +68,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             reached.add(page)
             waiting += targets.get(page, [])
     assert [name_of(page) for page, _ in pages() if page not in reached] == []
+
+
+def test_the_picture_of_the_example_is_the_one_that_is_drawn_today() -> None:
+    drawn = picture_svg(load(ROOT / "examples" / "shop"))
+    assert (ROOT / "docs" / "shop.svg").read_text().strip() == drawn.strip(), "draw it again: make picture"
 
 
 def commands_shown() -> Iterator[tuple[str, list[str]]]:
