@@ -106,7 +106,7 @@ def measure(hosts: int, *, compiled: bool) -> dict[str, Any]:
     for _ in range(REPEATS):
         start = time.perf_counter()
         question = engine.build(environment, raw, facts)
-        result = question.ask()
+        result = question.ask(compiled=True)
         findings = cell_findings(environment, question, result)
         findings += Background(environment, facts.routers).findings()
         times.append(time.perf_counter() - start)
@@ -192,7 +192,7 @@ def _numbers(text: str) -> list[int]:
 @click.option("--sizes", default="1000,3000,10000,30000,100000", show_default=True, help="Hosts.")
 @click.option("--compiled", default=10_000, show_default=True, help="Up to so many hosts from compiled rulesets.")
 @click.option("--peer", default="1000,5000", show_default=True, help="Flows for Z3; empty for none.")
-@click.option("--peer-timeout", default=600, show_default=True, help="Seconds Z3 may take for each size.")
+@click.option("--peer-timeout", default=600, show_default=True, help="Seconds Z3 may take for each query.")
 @click.option("--one", type=int, hidden=True)
 @click.option("--from-rulesets", is_flag=True, hidden=True)
 def main(sizes: str, compiled: int, peer: str, peer_timeout: int, one: int | None, from_rulesets: bool) -> None:
@@ -231,13 +231,15 @@ def _peer(flows: Sequence[int], timeout: int) -> bool:
         case = environment_z3.case(count)
         _warm_up()
         ours = environment_z3.ours(case)
-        answer, theirs = environment_z3.theirs(case, timeout)
-        ratio = theirs / ours
-        mark = "at least " if answer == "timeout" else ""
-        click.echo(
-            f"{count:,} flows: ours {ours * 1000:.1f} ms, Z3 {mark}{theirs:.1f} s ({answer}), {mark}{ratio:,.0f} times"
-        )
-        kept &= count < 5000 or ratio >= FASTER
+        for words, ask in (("as asked", environment_z3.as_asked), ("reduced for it", environment_z3.reduced)):
+            answer, theirs = ask(case, timeout)
+            ratio = theirs / ours
+            more = "more than " if answer == "timeout" else ""
+            click.echo(
+                f"{count:,} flows: ours {ours * 1000:.1f} ms, Z3 {words} {more}{theirs:.1f} s ({answer}): "
+                f"{more}{ratio:,.0f} times"
+            )
+            kept &= count < 5000 or words != "as asked" or ratio >= FASTER
     return kept
 
 
