@@ -7,9 +7,9 @@ have to be counted, and decides the few conditions that are left of it. Both als
 open.
 
 Entries are ranges, and each layer has its own cut of them, as rules of different devices have: the router's join the
-servers of a service, a host's split its ports. A flow is one caller, one server and four ports. IPv4 only, one site
-with one router, which favours Z3: with IPv6 its vectors would be four times as wide. Both sides are timed in processor
-seconds of one core, encoding (theirs) and laying out (ours) included.
+servers of a service, a host's split its ports. A flow is one caller, one server and four ports. IPv4 only and one
+router, where we have one for each site; both favour Z3: with IPv6 its vectors would be four times as wide. Both sides
+are timed in processor seconds of one core, encoding (theirs) and laying out (ours) included.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def _case(environment: Environment, points: list[tuple[int, int, int]]) -> Case:
     for entries in (flows, split, joined):
         chance.shuffle(entries)
     raw = RawBoxes()
-    router = list(environment.routers).index(next(iter(environment.sites.values())).routers[0])
+    numbers = {name: number for number, name in enumerate(environment.routers)}
+    routers = [(Layer.ROUTER, joined, numbers[site.routers[0]]) for site in environment.sites.values()]
     layers = ((Layer.DECLARED, flows), (Layer.IDENTITY, flows), (Layer.HOST_OUT, joined), (Layer.HOST_IN, split))
-    for layer, entries in (*layers, (Layer.ROUTER, joined)):
-        number = router if layer is Layer.ROUTER else -1
+    for layer, entries, number in (*((layer, entries, -1) for layer, entries in layers), *routers):
         for s, d, e, p, q in entries:
             raw.add(layer, (s, s), (d, e), (6 << 16 | p, 6 << 16 | q), number)
     services = sorted({(d, p) for _, d, p in points})
