@@ -51,8 +51,10 @@ def _compare(bench: Bench, family: str, pairs: int, *, probes: int = PROBES, shr
 @pytest.mark.lab
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_proof_says_what_the_kernel_does(bench: Bench, family: str) -> None:
-    pairs = int(2_000 * FAMILIES[family] * 1.3)
-    assert _compare(bench, family, pairs) >= pairs // 2
+    wanted = int(2_000 * FAMILIES[family])
+    compared = 0
+    while compared < wanted:
+        compared += _compare(bench, family, wanted - compared + 2 * PROBES)
 
 
 @pytest.mark.lab
