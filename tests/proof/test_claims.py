@@ -166,6 +166,18 @@ def test_packets_of_no_connection_must_not_be_accepted() -> None:
     assert ("closed", "stateless-accept") in kinds(verdict)
 
 
+@pytest.mark.parametrize(
+    ("device", "chain"),
+    [(shop.router("north-r2"), "forward"), (shop.host("web-n-1"), "input"), (shop.host("db-n-1"), "output")],
+    ids=["a router", "what a host takes", "what a host sends"],
+)
+def test_a_flow_whose_replies_are_refused_is_not_open(device: Device, chain: str) -> None:
+    established = {"match": {"op": "==", "left": {"ct": {"key": "state"}}, "right": "established"}}
+    verdict = prove(with_rule(device, chain, established, {"drop": None}))
+    assert kinds(verdict) == {("open", "replies-refused")}
+    assert str(device) in one(verdict, "replies-refused").summary
+
+
 def test_a_host_and_its_router_on_one_machine_are_one_owner() -> None:
     environment = shop.environment()
     shared = replace(environment.hosts["db-n-1"], machine=environment.routers["north-r1"].machine)

@@ -52,12 +52,14 @@ class HostLayer:
         only_direct: the part of that which is refused when it comes from the gateway.
         outgoing: what it lets out.
         stray: whether it accepts, of what is no new connection, more than replies.
+        mute: whether it begins or takes connections and then refuses what belongs to them, so that none comes about.
     """
 
     incoming: list[Triple] = field(default_factory=list)
     only_direct: list[Triple] = field(default_factory=list)
     outgoing: list[Triple] = field(default_factory=list)
     stray: bool = False
+    mute: bool = False
     doubts: tuple[DoubtfulRule, ...] = ()
 
 
@@ -72,6 +74,7 @@ class RouterLayer:
         leaving: what it forwards to the internet.
         own: what it accepts for itself.
         translations: every translation of destinations; ``source_translation`` if it changes sources.
+        stray, mute: as for a host.
     """
 
     forwarded: list[Triple] = field(default_factory=list)
@@ -81,6 +84,7 @@ class RouterLayer:
     translations: list[Translation] = field(default_factory=list)
     source_translation: bool = False
     stray: bool = False
+    mute: bool = False
     doubts: tuple[DoubtfulRule, ...] = ()
 
 

@@ -28,11 +28,18 @@ def local_findings(environment: Environment, layers: Layers, checked: Checked) -
     for name, host in layers.hosts.items():
         if host.stray:
             yield _stray(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
+        if host.mute:
+            yield _mute(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
 
 
 def _stray(device: Device, segment: str) -> Finding:
     note = f"{device} accepts packets that neither begin a connection nor belong to one (ct state invalid or untracked)"
     return Finding("closed", "stateless-accept", 0, 0, 0, "", "", segment, 1, 0, note=note)
+
+
+def _mute(device: Device, segment: str) -> Finding:
+    note = f"{device} refuses what belongs to connections (ct state established), so that none comes about"
+    return Finding("open", "replies-refused", 0, 0, 0, "", "", segment, 1, 1, note=note)
 
 
 def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator[Finding]:
@@ -42,6 +49,8 @@ def _router(environment: Environment, name: str, layer: RouterLayer) -> Iterator
     device = Device(DeviceKind.ROUTER, name)
     if layer.stray:
         yield _stray(device, "")
+    if layer.mute:
+        yield _mute(device, "")
     for one in layer.translations:
         protocol, port = protocol_and_port(one.service)
         target = "somewhere that is no host" if one.target is None else str(address_of(one.target))

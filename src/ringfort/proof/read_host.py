@@ -25,6 +25,13 @@ class _Incoming:
     anyhow: tuple[Part, ...]
     only_direct: tuple[Part, ...]
     stray: bool
+    goes_on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Outgoing:
+    anyhow: tuple[Part, ...]
+    goes_on: bool
 
 
 @dataclass(slots=True)
@@ -34,7 +41,7 @@ class HostReader:
     environment: Environment
     executions: Executions = field(default_factory=Executions)
     _incoming: dict[Hashable, _Incoming] = field(default_factory=dict)
-    _outgoing: dict[Hashable, tuple[Part, ...]] = field(default_factory=dict)
+    _outgoing: dict[Hashable, _Outgoing] = field(default_factory=dict)
 
     def read(self, host: Host, ruleset: Ruleset) -> HostLayer:
         """The host's layer.
@@ -61,11 +68,10 @@ class HostReader:
             layer.only_direct += _pinned(fill_in(incoming.only_direct, elements), universe, own, receiving=True)
             result = self.executions.run(ruleset, key, _hooks(ruleset, ("output", "postrouting", "egress")), universe)
             doubts |= dict.fromkeys(doubtful(result))
-            outgoing = self._outgoing.get((key, universe))
-            if outgoing is None:
-                leaving = new_connections(result, result.may) & where(result.space, OIFNAME, (INTERFACE, INTERFACE))
-                outgoing = self._outgoing[key, universe] = skeleton(result, leaving.forget(OIFNAME))
-            layer.outgoing += _pinned(fill_in(outgoing, elements), universe, own, receiving=False)
+            outgoing = self._remember_outgoing(result, (key, universe))
+            layer.outgoing += _pinned(fill_in(outgoing.anyhow, elements), universe, own, receiving=False)
+            speaks = bool(incoming.anyhow or outgoing.anyhow)
+            layer.mute |= speaks and not (incoming.goes_on and outgoing.goes_on)
         layer.doubts = tuple(doubts)
         return layer
 
@@ -78,9 +84,22 @@ class HostReader:
             fresh = fresh.forget(IIFNAME)
             routed = (fresh & where(result.space, ETHER_SADDR, (gateway, gateway))).forget(ETHER_SADDR)
             anyhow = fresh.forget(ETHER_SADDR)
-            known = _Incoming(skeleton(result, anyhow), skeleton(result, anyhow - routed), stray)
-            self._incoming[key] = known
+            parts, direct = skeleton(result, anyhow), skeleton(result, anyhow - routed)
+            known = self._incoming[key] = _Incoming(parts, direct, stray, goes_on(result, arriving))
         return known
+
+    def _remember_outgoing(self, result: Result, key: Hashable) -> _Outgoing:
+        known = self._outgoing.get(key)
+        if known is None:
+            leaving = where(result.space, OIFNAME, (INTERFACE, INTERFACE))
+            fresh = new_connections(result, result.may & leaving).forget(OIFNAME)
+            known = self._outgoing[key] = _Outgoing(skeleton(result, fresh), goes_on(result, leaving))
+        return known
+
+
+def goes_on(result: Result, packets: PacketSet) -> bool:
+    """Whether any of ``packets`` that belongs to a connection may be accepted: without that, none comes about."""
+    return bool(result.may & packets & where(result.space, CT_STATE, (CtState.ESTABLISHED, CtState.ESTABLISHED)))
 
 
 def accepts_stray(result: Result, arriving: PacketSet, fresh: PacketSet) -> bool:

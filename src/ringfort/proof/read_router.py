@@ -45,7 +45,7 @@ from ringfort.proof.layers import (
     version_of,
 )
 from ringfort.proof.packets import PacketSet, everything, where
-from ringfort.proof.read_host import accepts_stray, doubtful
+from ringfort.proof.read_host import accepts_stray, doubtful, goes_on
 from ringfort.proof.ruleset import Ruleset
 from ringfort.proof.structure import Executions, new_connections
 from ringfort.proof.surroundings import Names, Surroundings
@@ -110,6 +110,7 @@ class _Reading:
         kept = accepted & _untranslated(result)
         self.layer.source_translation |= not accepted <= result.unchanged(result.space.fields["saddr"])
         self.layer.stray |= accepts_stray(result, everything(result.space), accepted)
+        self.layer.mute |= bool(accepted) and not goes_on(result, everything(result.space))
         for box, arriving, leaving in self.boxes(result, kept):
             self.take_forwarded(box, arriving, leaving)
         self.take_published(result, accepted - kept)
