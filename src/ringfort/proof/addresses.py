@@ -121,8 +121,8 @@ def lay_out(environment: Environment, bounds: Iterable[int]) -> AddressLine:
     zones = _zone_ranges(environment)
     edges = {0, IPV6_BASE, END}
     edges.update(bounds)
-    for key, _ in hosts:
-        edges.update((key, key + 1))
+    edges.update([key for key, _ in hosts])
+    edges.update([key + 1 for key, _ in hosts])
     for _, first, last in zones:
         edges.update((first, last + 1))
     starts = sorted(edges)
@@ -131,7 +131,7 @@ def lay_out(environment: Environment, bounds: Iterable[int]) -> AddressLine:
     for number, first, last in zones:
         zone[index[first] : index[last + 1]] = number
     entry = np.full(len(starts) - 1, -1, dtype=np.int32)
-    places = np.fromiter((index[key] for key, _ in hosts), dtype=np.int32, count=len(hosts))
+    places = np.array([index[key] for key, _ in hosts], dtype=np.int32)
     entry[places] = np.arange(len(hosts), dtype=np.int32)
     before = np.zeros(len(starts), dtype=np.int32)
     before[1:] = np.cumsum(entry >= 0)

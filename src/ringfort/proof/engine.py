@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -232,27 +232,28 @@ def _tables(environment: Environment, line: AddressLine, facts: Facts) -> Tables
     for site, names in facts.routers.items():
         for place, name in enumerate(names):
             router_machine[sites[site], place] = machines.number(environment.routers[name].machine)
-    services = [facts.services.get(host.name, ()) for host in hosts]
+    services = [facts.services.get(name, ()) for name in line.entry_host]
     flat = [item for ranges in services for item in ranges]
+    owners = [machines.number(host.machine) for host in hosts]
     neighbours: list[set[int]] = [set() for _ in range(line.zones)]
-    for host, zone in zip(hosts, line.entry_zone, strict=True):
-        neighbours[zone].add(machines.number(host.machine))
+    for owner, zone in zip(owners, line.entry_zone.tolist(), strict=True):
+        neighbours[zone].add(owner)
     return Tables(
         atom_entry=line.entry,
-        entry_machine=_ints(machines.number(host.machine) for host in hosts),
-        entry_unsent=_ints(host.name in facts.unsent for host in hosts),
-        entry_undelivered=_ints(host.name in facts.undelivered for host in hosts),
+        entry_machine=_ints(owners),
+        entry_unsent=_ints([name in facts.unsent for name in line.entry_host]),
+        entry_undelivered=_ints([name in facts.undelivered for name in line.entry_host]),
         zone_site=_ints([*(sites[segment.site] for segment in segments), *beyond]),
         zone_switch=_ints([*(machines.number(segment.machine) for segment in segments), *beyond]),
         segments=len(segments),
         routers=_ints([len(facts.routers[name]) for name in environment.sites] or [0]),
         router_machine=router_machine,
         service_start=_starts([len(ranges) for ranges in services]),
-        service_first=_ints(item[0] for item in flat),
-        service_last=_ints(item[1] for item in flat),
-        service_flags=_ints(item[2] for item in flat),
+        service_first=_ints([item[0] for item in flat]),
+        service_last=_ints([item[1] for item in flat]),
+        service_flags=_ints([item[2] for item in flat]),
         neighbour_start=_starts([len(one) for one in neighbours]),
-        neighbour_machines=_ints(number for one in neighbours for number in sorted(one)),
+        neighbour_machines=_ints([number for one in neighbours for number in sorted(one)]),
     )
 
 
@@ -266,8 +267,8 @@ class _Machines:
         return self._numbers.setdefault(machine, len(self._numbers))
 
 
-def _ints(values: Iterable[int]) -> Array:
-    return np.array([int(value) for value in values], dtype=np.int32)
+def _ints(values: Sequence[int]) -> Array:
+    return np.array(values, dtype=np.int32)
 
 
 def _starts(sizes: Sequence[int]) -> Array:
