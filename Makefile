@@ -4,6 +4,7 @@ RINGFORT := .venv/bin/ringfort
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 SUITE ?= tests
+PAIRS ?= 100000
 SOURCES := src tests benchmarks setup
 
 .DEFAULT_GOAL := help
@@ -43,7 +44,7 @@ pytest: setup
 	@$(PYTEST) $(SUITE)
 
 differential: setup  ## the long comparison with the kernel: 100,000 pairs of ruleset and packet
-	@$(PYTEST) -n 0 -m differential --override-ini addopts=-q tests
+	@$(PYTEST) -n 0 -m differential --override-ini addopts=-q -s tests/differential --pairs $(PAIRS)
 
 bench:  ## measure the figures of docs/benchmarks.md on this machine
 	@setup/setup.sh benchmark
