@@ -71,6 +71,7 @@ class Space:
         self._intervals: dict[tuple[Vector, int, int], BDDFunction] = {}
         self._vectors: dict[tuple[str, int, int], Vector] = {}
         self._numbers: dict[tuple[str, int, int], tuple[int, ...]] = {}
+        self._cubes: dict[tuple[int, ...], BDDFunction] = {}
         if opaque:
             self.manager.add_vars(opaque)
         self.true = self.manager.true()
@@ -233,7 +234,11 @@ class Space:
 
     def cube(self, variables: Sequence[int]) -> BDDFunction:
         """The conjunction of ``variables``: what quantification takes."""
-        result = self.true
-        for variable in sorted(variables, reverse=True):
-            result = self.manager.var(variable) & result
-        return result
+        wanted = tuple(sorted(variables, reverse=True))
+        known = self._cubes.get(wanted)
+        if known is None:
+            known = self.true
+            for variable in wanted:
+                known = self.manager.var(variable) & known
+            self._cubes[wanted] = known
+        return known
