@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import z3
@@ -57,7 +57,7 @@ def case(flows: int) -> Case:
     """An environment of one site with ``flows`` flows over IPv4."""
     hosts = 30
     while True:
-        environment = synthetic_sites.environment(hosts)
+        environment = _ipv4_only(synthetic_sites.environment(hosts))
         raw = declared_boxes(environment)
         points = [
             (source, there, PORTS * (service & 0xFFFF))
@@ -67,6 +67,15 @@ def case(flows: int) -> Case:
         if len(points) >= flows:
             return _case(environment, sorted(points)[:flows])
         hosts = max(hosts + 10, hosts * flows // max(len(points), 1))
+
+
+def _ipv4_only(environment: Environment) -> Environment:
+    """Both sides' hosts have the addresses that the question is about."""
+    hosts = {
+        name: replace(host, addresses=tuple(a for a in host.addresses if a.version == 4))
+        for name, host in environment.hosts.items()
+    }
+    return replace(environment, hosts=hosts)
 
 
 def _case(environment: Environment, points: list[tuple[int, int, int]]) -> Case:
