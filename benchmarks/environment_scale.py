@@ -192,7 +192,7 @@ def _numbers(text: str) -> list[int]:
 
 @click.command()
 @click.option("--sizes", default="1000,3000,10000,30000,100000", show_default=True, help="Hosts.")
-@click.option("--compiled", default=10_000, show_default=True, help="Up to so many hosts from compiled rulesets.")
+@click.option("--compiled", default=1_000, show_default=True, help="Up to so many hosts from compiled rulesets.")
 @click.option("--peer", default="1000,5000", show_default=True, help="Flows for Z3; empty for none.")
 @click.option("--peer-timeout", default=600, show_default=True, help="Seconds Z3 may take for each query.")
 @click.option("--one", type=int, hidden=True)
