@@ -48,6 +48,25 @@ def test_up_builds_proves_attacks_and_says_what_to_do_next(tmp_path: Path, name:
     assert (again.returncode, again.stdout) == (0, f"{name}: 0 namespaces removed\n")
 
 
+def test_a_rule_added_by_hand_is_named_even_where_it_changes_nothing(tmp_path: Path, name: str) -> None:
+    file = worlds.write(tmp_path, PROVED, "cli")
+    assert ringfort("up", file, "--no-drill").returncode == 0
+    untouched = ringfort("verify", file, "--live")
+    assert (untouched.returncode, untouched.stderr) == (0, "")
+    rule = ("inet", "ringfort", "input", "tcp", "dport", "22", "accept")
+    inside = ("ip", "netns", "exec", f"rf-{name}.app-1")
+    subprocess.run([*inside, "nft", "add", "rule", *rule], check=True)
+    subprocess.run([*inside, "nft", "add", "rule", "inet", "ringfort", "output", "drop"], check=True)
+    result = ringfort("verify", file, "--live", "--format", "json")
+    document = json.loads(result.stdout)
+    (intact,) = [r for r in document["refutations"] if r["claim"] == "intact"]
+    assert (result.returncode, document["outcome"]) == (1, "refuted")
+    assert "chain input of table inet ringfort: + tcp dport 22 accept" in intact["summary"]
+    assert "chain output of table inet ringfort: + drop" in intact["summary"], "it changes nothing, and is told"
+    assert ringfort("up", file, "--no-drill").returncode == 0
+    assert ringfort("verify", file, "--live").returncode == 0
+
+
 def test_a_refuted_environment_stays_up_and_says_so(tmp_path: Path, name: str) -> None:
     file = worlds.write(tmp_path, worlds.SMALL, "cli")
     result = ringfort("up", file, "--no-drill")

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 
 from ringfort.environment.load import load, load_text
 from ringfort.environment.model import Environment
-from ringfort.network.canonical import canonical, differences
+from ringfort.network.canonical import canonical
 from ringfort.network.compile import compile_device, compile_environment
+from ringfort.network.drift import drift
 from ringfort.network.ruleset import Ruleset
 from tests.network.kernel import Namespace, namespace
 from tests.network.worlds import EXAMPLES, SMALL, example, router, worlds
@@ -34,10 +35,15 @@ def distinct(environment: Environment) -> list[Ruleset]:
     return list({id(ruleset.document): ruleset for ruleset in compile_environment(environment).values()}.values())
 
 
+def told(ruleset: Ruleset, kernel: Namespace) -> list[str]:
+    """How what the kernel lists differs from what was compiled, in words."""
+    return list(map(str, drift(ruleset.document, kernel.document())))
+
+
 def assert_kernel_agrees(kernel: Namespace, ruleset: Ruleset) -> None:
     kernel.flush()
     kernel.load(ruleset.text)
-    assert differences(ruleset.document, kernel.document()) == (), ruleset.device
+    assert told(ruleset, kernel) == [], ruleset.device
 
 
 def test_the_kernel_lists_every_device_of_the_example_as_we_compiled_it(kernel: Namespace) -> None:
@@ -81,7 +87,7 @@ def test_a_ruleset_that_is_refused_leaves_the_old_one_whole(kernel: Namespace) -
     assert_kernel_agrees(kernel, ruleset)
     broken = ruleset.text.replace("goto from-internet", "goto nowhere")
     assert kernel.run("nft", "--file", "-", text=broken).returncode != 0
-    assert differences(ruleset.document, kernel.document()) == ()
+    assert told(ruleset, kernel) == []
 
 
 def test_loading_leaves_other_tables_alone(kernel: Namespace) -> None:
@@ -89,14 +95,15 @@ def test_loading_leaves_other_tables_alone(kernel: Namespace) -> None:
     kernel.load("table ip mine { chain own { }\n }\n")
     ruleset = compile_device(example("small"), router("r1"))
     kernel.load(ruleset.text)
-    assert differences(ruleset.document, kernel.document()) == ("chain own of table ip mine", "table mine")
+    assert told(ruleset, kernel) == ["the ruleset: + table ip mine, with 1 chain and 0 rules"]
 
 
 def test_a_changed_element_is_found(kernel: Namespace) -> None:
     ruleset = compile_device(example("small"), router("r1"))
     assert_kernel_agrees(kernel, ruleset)
     kernel.must("nft", "delete", "element", "inet", "ringfort", "never-internet4", "{", "127.0.0.0/8", "}")
-    assert differences(ruleset.document, kernel.document()) == ("set never-internet4 of table inet ringfort",)
+    place = "set never-internet4 of table inet ringfort"
+    assert told(ruleset, kernel) == [f"{place}: - 127.0.0.0/8"]
 
 
 def test_names_and_reasons_at_their_limits_load(kernel: Namespace) -> None:

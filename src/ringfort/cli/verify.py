@@ -63,12 +63,15 @@ def command(
 
 
 def _verify(path: str, *, live: bool, format_: str) -> int:
+    from ringfort.cli.intact import with_intact
     from ringfort.environment.load import load
     from ringfort.proof.claims import verify
 
     environment = load(path)
     documents, checks = rules_of(environment, live=live)
     verdict = verify(environment, documents, checks, live=live, clock=time.perf_counter)
+    if live:
+        verdict = with_intact(verdict, environment, documents, path)
     if format_ == "json":
         click.echo(json.dumps(verdict.to_json(), indent=2))
     elif format_ == "html":

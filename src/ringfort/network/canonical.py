@@ -37,22 +37,6 @@ def same(one: Json, other: Json) -> bool:
     return bool(canonical(one) == canonical(other))
 
 
-def differences(wanted: Json, found: Json) -> tuple[str, ...]:
-    """The objects that differ, in words such as ``chain forward`` or ``set bound4``; none when both are the same."""
-    one, other = _by_name(canonical(wanted)), _by_name(canonical(found))
-    return tuple(name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name))
-
-
-def _by_name(document: Json) -> dict[str, list[Json]]:
-    named: dict[str, list[Json]] = {}
-    for entry in document["nftables"]:
-        ((kind, body),) = entry.items()
-        name = f"chain {body['chain']}" if kind == "rule" else f"{kind} {body['name']}"
-        place = "" if kind == "table" else f" of table {body['family']} {body['table']}"
-        named.setdefault(f"{name}{place}", []).append(body)
-    return named
-
-
 def written_sets(objects: list[Json]) -> Iterator[tuple[str, str, str]]:
     """Family, table and name of the sets that rules add elements to; their elements are state, not rules."""
     for entry in objects:

@@ -88,10 +88,33 @@ def _chain(body: Json, rules: list[Json]) -> Iterator[str]:
         priority = _PRIORITIES.get((body["family"], body["prio"]), str(body["prio"]))
         yield f"\t\ttype {body['type']} hook {body['hook']} priority {priority}; policy {body['policy']};"
     for rule in rules:
-        comment = f" comment {_quoted(rule['comment'])}" if "comment" in rule else ""
-        yield f"\t\t{' '.join(_statement(statement) for statement in rule['expr'])}{comment}"
+        yield f"\t\t{rule_text(rule)}"
     yield "\t}"
     yield ""
+
+
+def rule_text(rule: Json) -> str:
+    """One rule in nft's words, its comment included.
+
+    Raises:
+        ValueError: (or KeyError, TypeError) it has a form that the compiler never makes.
+    """
+    comment = f" comment {_quoted(rule['comment'])}" if "comment" in rule else ""
+    return f"{' '.join(_statement(statement) for statement in rule['expr'])}{comment}"
+
+
+def element_text(element: Json) -> str:
+    """One element of a set or a map as people read it; its comment included, interfaces unquoted.
+
+    Raises:
+        ValueError: (or KeyError, TypeError) it has a form that the compiler never makes.
+    """
+    if isinstance(element, list):
+        return f"{element_text(element[0])} : {_verdict(element[1])}"
+    if isinstance(element, dict) and "elem" in element:
+        return f"{element_text(element['elem']['val'])} comment {_quoted(element['elem']['comment'])}"
+    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
+    return " . ".join(map(_value, parts))
 
 
 def _mapping(pair: Json, types: list[str]) -> str:
