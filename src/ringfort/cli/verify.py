@@ -167,6 +167,9 @@ def _print_depths(console: Console, environment: Environment, verdict: Verdict) 
         return
     console.print("[bold]depth[/bold]: owners that refuse anything undeclared, from (rows) to (columns)")
     console.print(_matrix(environment, verdict.depths))
+    if any(entry.source.startswith("router:") for entry in verdict.depths) and len(environment.sites) > 1:
+        words = "empty: a router reaches another site only through that site's own routers, whose rows are the weaker ones"
+        console.print(words, style="dim")
 
 
 def _matrix(environment: Environment, depths: tuple[DepthEntry, ...]) -> Table:
