@@ -93,7 +93,7 @@ def environment(clients: int, servers: int) -> Environment:
 
 def _host(name: str, segment: str, address: IPv4Address, services: tuple[str, ...]) -> Host:
     mac = mac_address(NAME, "host", name)
-    identity = f"spiffe://bench.example/host/{name}"
+    identity = f"spiffe://bench.example/node/{name}"
     return Host(name, NAME, segment, (address,), mac, identity, services, "", {}, name, ORIGIN)
 
 

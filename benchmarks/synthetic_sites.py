@@ -90,7 +90,7 @@ def _hosts(segment: Segment) -> list[tuple[str, Host]]:
         name = f"{segment.name}-h{i}"
         addresses = tuple(network.network_address + 2 + i for network in segment.networks)
         served = (f"{segment.name}-v{i // SERVERS_OF_A_SERVICE}",) if i < 3 * SERVERS_OF_A_SERVICE else ()
-        identity = f"spiffe://scale.example/host/{name}"
+        identity = f"spiffe://scale.example/node/{name}"
         mac = mac_address("scale", name)
         host = Host(name, segment.site, segment.key, addresses, mac, identity, served, "", {}, name, ORIGIN)
         hosts.append((name, host))
@@ -120,7 +120,7 @@ def _flows(segments: list[str], services: dict[str, Service], chance: random.Ran
             callers = [f"{name}-h{i}" for i in chance.sample(range(HOSTS_OF_A_SEGMENT), chance.choice((1, 1, 1, 2)))]
             service = services[f"{there}-v{chance.randrange(3)}"]
             callers = [caller for caller in callers if caller not in service.hosts]
-            identities = tuple(f"spiffe://scale.example/host/{caller}" for caller in callers)
+            identities = tuple(f"spiffe://scale.example/node/{caller}" for caller in callers)
             label = f"{name}-f{number}"
             flows.append(Flow(label, f"group:{label}", False, tuple(callers), identities, service.name, "", ORIGIN))
     return flows

@@ -429,7 +429,7 @@ REFUSED: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
         "of its own",
     ),
     "the identity of a host": (
-        (("[5432], tls: mutual", "[5432], tls: mutual, identity: §spiffe://test.example/host/app"),),
+        (("[5432], tls: mutual", "[5432], tls: mutual, identity: §spiffe://test.example/node/app"),),
         "duplicate-identity",
         "identities of hosts",
         "another path",

@@ -161,7 +161,7 @@ def test_other_identities_of_the_same_callers_are_told() -> None:
     (change,) = result.changed
     assert (change.subject, change.attribute) == ("service database", "accepted_identities")
     assert change.before == "spiffe://test.example/service/orders"
-    assert "spiffe://test.example/host/orders-north-back" in change.after
+    assert "spiffe://test.example/node/orders-north-back" in change.after
 
 
 EDITS = [

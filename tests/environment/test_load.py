@@ -75,7 +75,7 @@ def test_callers_and_identities_follow_the_source() -> None:
     assert by_service.identities == ("spiffe://test.example/service/web",)
     by_group = environment.flows["operate"]
     assert by_group.callers == ("admin",)
-    assert by_group.identities == ("spiffe://test.example/host/admin",)
+    assert by_group.identities == ("spiffe://test.example/node/admin",)
     assert environment.flows["internet-to-web"].internet
     assert environment.flows["internet-to-web"].callers == ()
 

@@ -33,7 +33,7 @@ def certificate(directory: Path, holder: str) -> x509.Certificate:
 
 def test_a_host_holds_its_own_identity_and_those_of_its_services(small: Environment) -> None:
     held = {holder.name: holder.identity for holder in holders(small)}
-    assert held["@web-1"] == "spiffe://lab.example/host/web-1"
+    assert held["@web-1"] == "spiffe://lab.example/node/web-1"
     assert held["web@web-1"] == "spiffe://lab.example/service/web"
     assert "app@web-1" not in held
 
@@ -64,7 +64,7 @@ def test_a_second_time_nothing_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "made"),
     [
-        pytest.param(Holder("@web", "spiffe://lab.example/host/other", HOLDERS[0].addresses), ("@web",), id="its name"),
+        pytest.param(Holder("@web", "spiffe://lab.example/node/other", HOLDERS[0].addresses), ("@web",), id="its name"),
         pytest.param(Holder("@web", HOLDERS[0].identity, (ip_address("10.0.0.9"),)), ("@web",), id="its address"),
         pytest.param(HOLDERS[0], (), id="nothing"),
     ],

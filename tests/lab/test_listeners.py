@@ -17,7 +17,7 @@ from tests.lab import worlds
 
 
 def check(*ports: PortRange, protocol: Protocol = Protocol.TCP) -> IdentityCheck:
-    return IdentityCheck("app", protocol, ports, Tls.MUTUAL, frozenset({"spiffe://lab.example/host/web"}))
+    return IdentityCheck("app", protocol, ports, Tls.MUTUAL, frozenset({"spiffe://lab.example/node/web"}))
 
 
 @given(st.integers(1, 65535), st.integers(1, 65535))

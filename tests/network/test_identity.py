@@ -21,7 +21,7 @@ def test_a_mutual_service_accepts_exactly_the_identities_of_its_flows() -> None:
     assert database.callers == {
         f"{prefix}/service/orders",
         f"{prefix}/service/stock",
-        *(f"{prefix}/host/{name}" for name in ("admin-n-1", "admin-n-2", "admin-s")),
+        *(f"{prefix}/node/{name}" for name in ("admin-n-1", "admin-n-2", "admin-s")),
     }
     assert replication.callers == {f"{prefix}/service/database"}
 

@@ -170,7 +170,7 @@ def world(
     for number, (name, (site, segment, families, served)) in enumerate(hosts.items()):
         networks = _segment(site, segment).networks
         addresses = tuple(n.network_address + 2 + number for n in networks if str(n.version) in families)
-        identity, mac = f"spiffe://w.example/host/{name}", mac_address("w", name)
+        identity, mac = f"spiffe://w.example/node/{name}", mac_address("w", name)
         key = f"{site}/{segment}"
         machines[name] = Host(name, site, key, addresses, mac, identity, served, "", {}, name, HERE)
     offered = {

@@ -176,7 +176,8 @@ def _matrix(environment: Environment, depths: tuple[DepthEntry, ...]) -> Table:
     from rich.table import Table
 
     columns = list(environment.segments)
-    rows = list(dict.fromkeys(entry.source for entry in depths))
+    sources = dict.fromkeys(entry.source for entry in depths)
+    rows = [key for key in columns if key in sources] + [key for key in sources if key not in environment.segments]
     cells = {(entry.source, entry.destination): entry for entry in depths}
     table = Table(box=None, pad_edge=False)
     table.add_column("from")

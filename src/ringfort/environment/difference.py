@@ -124,6 +124,9 @@ def _settings(old: Environment, new: Environment) -> Iterator[Change]:
     two = _text(new.backbone.networks) if new.backbone else ""
     if one != two:
         yield Change("environment", "backbone", one, two)
+    one, two = (_text((e.control.controller, e.control.witness)) if e.control else "" for e in (old, new))
+    if one != two:
+        yield Change("environment", "control", one, two)
     for site in old.sites:
         if site in new.sites and old.backbone and new.backbone:
             one, two = _text(backbone_addresses(old, site)), _text(backbone_addresses(new, site))
@@ -174,7 +177,7 @@ def _accepted(environment: Environment, flows: Iterable[Flow]) -> set[tuple[str,
     """Pairs of caller and identity that the flows let in."""
     pairs: set[tuple[str, str]] = set()
     for flow in flows:
-        if flow.source.startswith("service:"):
+        if flow.source.startswith("service:") or flow.operators:
             pairs.update((caller, identity) for caller in flow.callers for identity in flow.identities)
         else:
             pairs.update((caller, environment.hosts[caller].identity) for caller in flow.callers)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ringfort.environment.forms import Declaration, Entry
-from ringfort.environment.model import Flow, Host, Provider, PublishedService, Router, Segment, Service, Site
+from ringfort.environment.model import (
+    Control,
+    Flow,
+    Host,
+    Provider,
+    PublishedService,
+    Router,
+    Segment,
+    Service,
+    Site,
+)
 from ringfort.environment.nodes import Place
 from ringfort.environment.problems import Problems
 from ringfort.environment.schema import FlowForm, HostForm, PublishedForm
@@ -29,6 +39,7 @@ class Draft:
     flows: dict[str, Flow] = field(default_factory=dict)
     flow_entries: dict[str, Entry[FlowForm]] = field(default_factory=dict)
     published: list[tuple[PublishedService, Entry[PublishedForm]]] = field(default_factory=list)
+    control: Control | None = None
 
     @property
     def trust_domain(self) -> str:

@@ -12,6 +12,7 @@ from ringfort.environment.forms import Declaration, declaration
 from ringfort.environment.including import read_all
 from ringfort.environment.model import Backbone, ConnectionLimit, Environment, ScanDetection
 from ringfort.environment.problems import Problems
+from ringfort.environment.resolve_control import resolve_control
 from ringfort.environment.resolve_flows import resolve_flows, resolve_published
 from ringfort.environment.resolve_hosts import resolve_hosts
 from ringfort.environment.resolve_services import resolve_groups, resolve_services
@@ -61,6 +62,7 @@ def load_files(files: Files, main: str) -> Environment:
     resolve_groups(draft)
     resolve_flows(draft)
     resolve_published(draft)
+    resolve_control(draft)
     check(draft)
     problems.raise_if_any()
     return _environment(declared, draft)
@@ -87,4 +89,5 @@ def _environment(declared: Declaration, draft: Draft) -> Environment:
         bogons(header.internet.bogons_except),
         ScanDetection(scan.attempts, scan.seconds, scan.refuse_seconds),
         ConnectionLimit(limit.per_source),
+        draft.control,
     )

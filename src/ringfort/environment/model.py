@@ -120,8 +120,9 @@ class Site:
 class Host:
     """A machine attached to one segment, with at most one address of each family.
 
-    ``identity`` is its own SPIFFE name; ``services`` the names of what it serves; ``machine`` what owns its mechanisms
-    (two hosts on one machine are lost together).
+    ``identity`` is its own SPIFFE name, its node's; ``services`` the names of what it serves; ``machine`` what owns its
+    mechanisms (two hosts on one machine are lost together). ``management``: through it a router or switch is managed
+    that runs on the same machine; whoever owns the host owns that device.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Host:
     labels: Mapping[str, str]
     machine: str
     origin: Origin
+    management: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,8 @@ class Flow:
         internet: true when anyone on the internet may call; then ``callers`` and ``identities`` are empty.
         callers: names of the hosts that may call, without repeats, in file order; a host never calls itself.
         identities: SPIFFE names that the service accepts from these callers when it is ``mutual``: the service's
-            identity for ``service:``, the hosts' own identities otherwise.
+            identity for ``service:``, the operators' where the flow names some, the hosts' own otherwise.
+        operators: names of the operators who call from there with certificates of their own.
     """
 
     name: str
@@ -172,6 +175,7 @@ class Flow:
     service: str
     reason: str
     origin: Origin
+    operators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,15 @@ class ConnectionLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """The control plane: names of the services of the controllers and, or "", of the audit log's witnesses."""
+
+    controller: str
+    witness: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The whole declaration, resolved. Mappings are in file order and must not be changed.
 
@@ -237,6 +250,7 @@ class Environment:
     bogons: tuple[Network, ...]
     scan_detection: ScanDetection = field(default_factory=ScanDetection)
     connection_limit: ConnectionLimit = field(default_factory=ConnectionLimit)
+    control: Control | None = None
     hosts_by_segment: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ringfort.environment.draft import Draft
 from ringfort.environment.forms import Entry
-from ringfort.environment.model import Flow, PortRange, Protocol, PublishedService, Service
+from ringfort.environment.model import Flow, PortRange, Protocol, PublishedService, Service, Tls
 from ringfort.environment.problems import listed, shown
 from ringfort.environment.schema import FlowForm, PublishedForm
 from ringfort.environment.words import parse_name
@@ -30,11 +30,34 @@ def resolve_flows(draft: Draft) -> None:
         identities: Iterable[str] = (draft.hosts[caller].identity for caller in callers)
         if kind == "service":
             identities = [draft.services[called].identity]
+        operators = tuple(dict.fromkeys(entry.form.as_))
+        if operators:
+            _refuse_operators(draft, entry, internet)
+            identities = [f"spiffe://{draft.trust_domain}/operator/{operator}" for operator in operators]
         origin = entry.at().origin
         draft.flows[name] = Flow(
-            name, source, internet, tuple(callers), tuple(identities), service.name, entry.form.reason, origin
+            name,
+            source,
+            internet,
+            tuple(callers),
+            tuple(identities),
+            service.name,
+            entry.form.reason,
+            origin,
+            operators,
         )
         draft.flow_entries[name] = entry
+
+
+def _refuse_operators(draft: Draft, entry: Entry[FlowForm], internet: bool) -> None:
+    """Operators call with certificates of their own, which only a service that asks for them sees."""
+    service = draft.services[entry.form.to]
+    if internet:
+        message = "operators don't call from the internet: their certificates are bound to hosts' addresses"
+        draft.problems.add("operators-outside", entry.at("as"), message, "let them call from hosts inside")
+    elif service.tls is not Tls.MUTUAL:
+        message = f"'{service.name}' doesn't ask its callers for a certificate, so it can't tell operators"
+        draft.problems.add("operators-unasked", entry.at("as"), message, f"write tls: mutual at '{service.name}'")
 
 
 def _name(draft: Draft, entry: Entry[FlowForm]) -> str | None:

@@ -108,6 +108,30 @@ def _segment(draft: Draft, entry: Entry[HostForm], key: str, path: tuple[str | i
     return None
 
 
+def managed_machine(draft: Draft, entry: Entry[HostForm]) -> str:
+    """The one machine of everything that a host manages; "" when that is refused."""
+    form = entry.form
+    machines: dict[str, str] = {}
+    for index, name in enumerate(form.manages):
+        known = {key: segment.machine for key, segment in draft.segments.items()}
+        known |= {router.name: router.machine for router in draft.routers.values()}
+        if name in known:
+            machines.setdefault(known[name], name)
+        elif not draft.is_broken("sites", name.partition("/")[0]):
+            hint = draft.problems.nearest(name, known, "routers by name, switches by the segment SITE/NAME")
+            draft.problems.add(
+                "unknown-device", entry.at("manages", index), f"there is no {shown(name)} to manage", hint
+            )
+    if form.machine:
+        machines.setdefault(form.machine, "this host")
+    if len(machines) > 1:
+        (one, first), (other, second), *_ = machines.items()
+        message = f"{first} is on machine '{one}', {second} on '{other}'"
+        hint = "what one host manages is on one machine: write 'machine' at routers and segments, or several hosts"
+        draft.problems.add("machines-differ", entry.at("manages"), message, hint)
+    return next(iter(machines), "")
+
+
 @dataclass(slots=True)
 class _Expansion:
     """One entry becoming hosts."""
@@ -121,6 +145,7 @@ class _Expansion:
         origin = self.entry.at().origin
         services, labels, customer = tuple(form.services), dict(form.labels), form.customer
         draft = self.draft
+        machine = managed_machine(draft, self.entry) if form.manages else form.machine
         environment, trust_domain = draft.declaration.header.environment, draft.trust_domain
         for name, segment, number in self._names(segments):
             if not self._free(name):
@@ -135,12 +160,13 @@ class _Expansion:
                 segment.key,
                 addresses,
                 form.mac or mac_address(environment, "host", name),
-                f"spiffe://{trust_domain}/host/{name}",
+                f"spiffe://{trust_domain}/node/{name}",
                 services,
                 customer,
                 labels,
-                form.machine or name,
+                machine or name,
                 origin,
+                management=bool(form.manages),
             )
             draft.host_entries[name] = self.entry
             draft.entry_hosts.setdefault(self.entry.name, []).append(name)

@@ -13,6 +13,17 @@ from ringfort.environment.schema import GroupForm, ServiceForm
 RESERVED_SERVICES = frozenset({"internet"})
 """Names that mean something else as the source of a flow."""
 
+EVERY_HOST = "all"
+"""The group that needs no declaration."""
+
+RESERVED_ROLES = {
+    "node": "hosts' nodes",
+    "controller": "controllers",
+    "operator": "operators",
+    "witness": "witnesses",
+}
+"""First words of the paths of identities that no service may take, and whose they are."""
+
 
 def resolve_services(draft: Draft) -> None:
     """Fill the draft's services, in the order of the file."""
@@ -75,9 +86,13 @@ def _refuse_identities(draft: Draft) -> None:
                     f"{service.identity} is not in the trust domain {draft.trust_domain}",
                     hint,
                 )
-            if service.identity.startswith(f"{domain}host/"):
+            role = service.identity.removeprefix(domain).partition("/")[0]
+            if role in RESERVED_ROLES:
                 draft.problems.add(
-                    "duplicate-identity", place, f"{domain}host/... are the identities of hosts", "choose another path"
+                    "duplicate-identity",
+                    place,
+                    f"{domain}{role}/... are the identities of {RESERVED_ROLES[role]}",
+                    "choose another path",
                 )
         holder = holders.setdefault(service.identity, service.name)
         if holder != service.name:
@@ -96,7 +111,12 @@ def resolve_groups(draft: Draft) -> None:
         for pair in host.labels.items():
             by_label.setdefault(pair, []).append(host.name)
     rank = {name: position for position, name in enumerate(draft.hosts)}
+    draft.groups[EVERY_HOST] = tuple(draft.hosts)
     for entry in draft.declaration.groups.values():
+        if entry.name == EVERY_HOST:
+            message = f"'{EVERY_HOST}' is the group of every host"
+            draft.problems.add("reserved-name", entry.at(), message, "rename it, or leave it out")
+            continue
         members = _listed(draft, entry)
         pairs = list(entry.form.labels.items())
         if pairs:

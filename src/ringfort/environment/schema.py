@@ -13,6 +13,7 @@ from ringfort.environment.words import (
     Key,
     Label,
     Mac,
+    Manageable,
     Name,
     NetworkWord,
     Ports,
@@ -142,6 +143,9 @@ class HostForm(Form):
     """Words by which groups select hosts."""
     machine: Name = ""
     """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
+    manages: list[Manageable] = Field(default=[], min_length=1)
+    """Routers, and segments SITE/NAME whose switches, that are managed from here, all on one machine: this host is
+    on it too, and serves nothing."""
 
 
 class GroupForm(Form):
@@ -172,11 +176,14 @@ class FlowForm(Form):
     """One allowed communication. What no flow allows is refused."""
 
     from_: Source
-    """Who may call: internet, a service, segment:SITE/NAME, host:NAME, group:NAME or customer:NAME."""
+    """Who may call: internet, a service, segment:SITE/NAME, host:NAME, group:NAME (group:all: every host) or
+    customer:NAME."""
     to: Name
     """The service that is called."""
     name: Name = ""
     """FROM-to-TO by default."""
+    as_: list[Name] = Field(default=[], min_length=1)
+    """Operators who call from these hosts; their own certificates are asked for instead of the hosts'."""
     reason: Words = ""
     """Why, for people."""
 
@@ -198,6 +205,15 @@ class PublishedForm(Form):
     """The port on the host; by default the same if the service has it, or else its only one."""
 
 
+class ControlForm(Form):
+    """The control plane: who tells the nodes what is declared, and who watches over the audit log."""
+
+    controller: Name
+    """The service of the controllers; every node's host needs a flow to it."""
+    witness: Name = ""
+    """The service of the audit log's witness; best at another site than the controller's."""
+
+
 class EnvironmentForm(Form):
     """A Ringfort environment: sites, hosts, services, and every communication that is allowed."""
 
@@ -211,6 +227,7 @@ class EnvironmentForm(Form):
     backbone: BackboneForm | None = None
     scan_detection: ScanDetectionForm = Field(default=ScanDetectionForm())
     connection_limit: ConnectionLimitForm = Field(default=ConnectionLimitForm())
+    control: ControlForm | None = None
     sites: dict[Name, SiteForm] = Field(default={})
     """Datacenters, by name."""
     hosts: dict[Name, HostForm] = Field(default={})

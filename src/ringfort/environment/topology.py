@@ -167,6 +167,35 @@ def devices(environment: Environment) -> tuple[Device, ...]:
     )
 
 
+def machine_of(environment: Environment, device: Device) -> str:
+    """The machine a device runs on, and with which it is lost."""
+    match device.kind:
+        case DeviceKind.ROUTER:
+            return environment.routers[device.name].machine
+        case DeviceKind.SWITCH:
+            return environment.segments[device.name].machine
+        case DeviceKind.HOST:
+            return environment.hosts[device.name].machine
+
+
+def devices_by_machine(environment: Environment) -> dict[str, tuple[Device, ...]]:
+    """Machine -> the devices on it, in the order of `devices`: what the machine's node enforces."""
+    found: dict[str, list[Device]] = {}
+    for device in devices(environment):
+        found.setdefault(machine_of(environment, device), []).append(device)
+    return {machine: tuple(several) for machine, several in found.items()}
+
+
+def node_host(environment: Environment, machine: str) -> str:
+    """The host where a machine's node runs: the first on it that may call the controllers or is one; "" if none is."""
+    if environment.control is None:
+        return ""
+    controller = environment.control.controller
+    callers = {c for flow in environment.flows.values() if flow.service == controller for c in flow.callers}
+    callers |= set(environment.services[controller].hosts)
+    return next((h.name for h in environment.hosts.values() if h.machine == machine and h.name in callers), "")
+
+
 def internal_networks(environment: Environment) -> tuple[Network, ...]:
     """Every network that is inside: the sites' blocks and the backbone."""
     blocks = tuple(block for site in environment.sites.values() for block in site.blocks)

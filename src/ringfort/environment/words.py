@@ -101,6 +101,11 @@ def parse_key(value: object) -> str:
     return f"{parse_name(site)}/{parse_name(name)}"
 
 
+def parse_manageable(value: object) -> str:
+    """The name of a router, or the key of a segment for its switch."""
+    return parse_key(value) if "/" in text(value, "a router or SITE/NAME") else parse_name(value)
+
+
 def parse_source(value: object) -> str:
     """The source of a flow: ``internet``, a service's name, or ``KIND:NAME``."""
     source = text(value, "a source")
@@ -234,6 +239,9 @@ Source = Annotated[
         "internet, SERVICE, service:NAME, segment:SITE/NAME, host:NAME, group:NAME or customer:NAME",
         examples=["internet", "web", "segment:north/administration", "group:administrators"],
     ),
+]
+Manageable = Annotated[
+    str, PlainValidator(parse_manageable), _string("A router, or SITE/NAME of a segment", examples=["north/edge"])
 ]
 AddressWord = Annotated[
     IPv4Address | IPv6Address, PlainValidator(parse_address), _string("An IPv4 or IPv6 address", examples=["10.10.1.5"])

@@ -45,6 +45,8 @@ class Background:
         guards = {router.machine for router in environment.routers.values()}
         guards |= {segment.machine for segment in environment.segments.values()}
         for host in environment.hosts.values():
+            if host.management:
+                continue  # it is what guards: who owns it is a router taken over, or a switch without port security
             members = self.members[host.segment]
             # Machines that guard nothing are all alike: three of them stand for any number.
             machines = {other.machine for other in members if other.machine not in guards}

@@ -82,12 +82,17 @@ def _add_check(
 
 
 def identity_holders(environment: Environment) -> dict[str, tuple[str, ...]]:
-    """SPIFFE name -> hosts that hold its keys: the host itself, or every host that serves the service."""
+    """SPIFFE name -> hosts that hold its keys: the host itself, every host that serves the service, every host from
+    which the operator calls."""
     holders: dict[str, list[str]] = {}
     for host in environment.hosts.values():
         holders.setdefault(host.identity, []).append(host.name)
     for service in environment.services.values():
         holders.setdefault(service.identity, []).extend(service.hosts)
+    for flow in environment.flows.values():
+        if flow.operators:
+            for identity in flow.identities:
+                holders.setdefault(identity, []).extend(flow.callers)
     return {identity: tuple(dict.fromkeys(names)) for identity, names in holders.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ringfort.environment.checks.control import check_control
 from ringfort.environment.checks.flows import check_flows
 from ringfort.environment.checks.names import check_names
 from ringfort.environment.checks.networks import check_networks
@@ -15,6 +16,7 @@ def check(draft: Draft) -> None:
     check_names(draft)
     check_flows(draft)
     check_published(draft)
+    check_control(draft)
 
 
 __all__ = ["check"]
