@@ -100,6 +100,14 @@ class DirectoryFiles:
             )
 
 
+class PortableFiles(DirectoryFiles):
+    """The same files, known by their names from the main file on, wherever the directory lies."""
+
+    def shown(self, name: str) -> str:
+        """See `Files.shown`."""
+        return name
+
+
 class MemoryFiles:
     """Files in memory, for tests and tools that hold the text already."""
 

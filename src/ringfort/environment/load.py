@@ -7,7 +7,7 @@ from pathlib import Path
 from ringfort.environment import limits
 from ringfort.environment.checks import check
 from ringfort.environment.draft import Draft
-from ringfort.environment.files import DirectoryFiles, Files, MemoryFiles, main_file
+from ringfort.environment.files import DirectoryFiles, Files, MemoryFiles, PortableFiles, main_file
 from ringfort.environment.forms import Declaration, declaration
 from ringfort.environment.including import read_all
 from ringfort.environment.model import Backbone, ConnectionLimit, Environment, ScanDetection
@@ -18,6 +18,7 @@ from ringfort.environment.resolve_hosts import resolve_hosts
 from ringfort.environment.resolve_services import resolve_groups, resolve_services
 from ringfort.environment.resolve_sites import resolve_sites
 from ringfort.environment.special import bogons
+from ringfort.errors import DeclarationError
 
 FILE_NAME = "environment.yaml"
 """The main file of an environment that is named by its directory."""
@@ -31,6 +32,20 @@ def load(path: Path | str) -> Environment:
     """
     main = main_file(Path(path), FILE_NAME)
     return load_files(DirectoryFiles(main, limits.TOTAL_BYTES), main.name)
+
+
+def load_portable(path: Path | str) -> Environment:
+    """As `load`, but places are told from the declaration's own directory: it is equal wherever the directory lies.
+
+    Raises:
+        DeclarationError: as `load`, with places as `load` tells them.
+    """
+    main = main_file(Path(path), FILE_NAME)
+    try:
+        return load_files(PortableFiles(main, limits.TOTAL_BYTES), main.name)
+    except DeclarationError:
+        load(path)
+        raise
 
 
 def load_text(text: str | bytes, **included: str | bytes) -> Environment:
