@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ringfort.environment.model import Environment, Service
 from ringfort.environment.topology import Device, DeviceKind
-from ringfort.lab.authority import host_holder, service_holder
+from ringfort.lab.authority import holder_of
 from ringfort.lab.client import Answer, Outcome, call
 from ringfort.lab.lab import Lab
 
@@ -36,9 +36,8 @@ def declared(environment: Environment) -> Iterator[Call]:
     """Every pair of every flow in every family, on the first port; and every published service for the internet."""
     for flow in environment.flows.values():
         service = environment.services[flow.service]
-        kind, _, name = flow.source.partition(":")
         for caller in flow.callers:
-            holder = service_holder(name, caller) if kind == "service" else host_holder(caller)
+            holder = holder_of(flow, caller)
             versions = {address.version for address in environment.hosts[caller].addresses}
             for server in service.hosts:
                 for address in environment.hosts[server].addresses if server != caller else ():

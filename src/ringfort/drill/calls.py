@@ -10,7 +10,6 @@ from ringfort.environment.topology import Device, DeviceKind
 from ringfort.lab import authority, plan
 
 VISITOR = plan.VISITOR
-SERVICE_SOURCE = "service:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,9 @@ def _inside(environment: Environment, flow: Flow) -> Iterator[Call]:
         for receiver in service.hosts:
             if receiver != caller:
                 hosts = environment.hosts[caller], environment.hosts[receiver]
-                yield from _between(flow, *hosts, service, holder_of(flow, caller) if service.tls is Tls.MUTUAL else "")
+                yield from _between(
+                    flow, *hosts, service, authority.holder_of(flow, caller) if service.tls is Tls.MUTUAL else ""
+                )
 
 
 def _between(flow: Flow, caller: Host, receiver: Host, service: Service, holder: str) -> Iterator[Call]:
@@ -91,13 +92,6 @@ def ports_to_try(service: Service) -> tuple[int, ...]:
     return tuple(dict.fromkeys(port for ports in service.ports for port in (ports.first, ports.last)))
 
 
-def holder_of(flow: Flow, caller: str) -> str:
-    """The name of the key that a caller shows for a flow: its service's where the flow names one, else its own."""
-    if flow.source.startswith(SERVICE_SOURCE):
-        return authority.service_holder(flow.source.removeprefix(SERVICE_SOURCE), caller)
-    return authority.host_holder(caller)
-
-
 def stolen_calls(environment: Environment, victim: str) -> Iterator[Call]:
     """Calls with the keys of ``victim`` from other hosts, which the network lets through because they may call too.
 
@@ -108,7 +102,7 @@ def stolen_calls(environment: Environment, victim: str) -> Iterator[Call]:
     for flow in environment.flows.values():
         service = environment.services[flow.service]
         if victim in flow.callers and service.tls is Tls.MUTUAL:
-            for call in _from_thief(environment, service, victim, holder_of(flow, victim)):
+            for call in _from_thief(environment, service, victim, authority.holder_of(flow, victim)):
                 useless = False
                 yield call
     if useless:

@@ -19,7 +19,7 @@ from ringfort.drill.volley import Range
 from ringfort.environment import topology
 from ringfort.environment.model import Environment, Flow, Host, Protocol, Service, Tls
 from ringfort.environment.topology import Device, DeviceKind
-from ringfort.lab import client
+from ringfort.lab import authority, client
 from ringfort.lab.lab import Lab
 from ringfort.network import reasons
 
@@ -166,7 +166,7 @@ def two_failures(lab: Lab, router: str) -> Observation | None:
     """
     for service, flow in _mutual(lab.environment):
         for caller, receiver in _pairs(lab.environment, router, service, flow):
-            found = next(_borrow(lab, router, caller, receiver, service, calls.holder_of(flow, caller)), None)
+            found = next(_borrow(lab, router, caller, receiver, service, authority.holder_of(flow, caller)), None)
             if found is not None:
                 words = f"{router} taken over, with the stolen keys of {caller}: {found.detail}; two failures are two"
                 return Observation("control", found.admitted, words)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ringfort.environment.model import Address, Environment
+from ringfort.environment.model import Address, Environment, Flow
 from ringfort.lab.state import write_private
 
 ROOT_LIFETIME = timedelta(days=365)
@@ -57,16 +57,37 @@ def service_holder(service: str, host: str) -> str:
     return f"{service}@{host}"
 
 
+def operator_holder(operator: str, host: str) -> str:
+    """The name under which an operator's key for calls from a host is kept."""
+    return f"operator.{operator}@{host}"
+
+
+def holder_of(flow: Flow, caller: str) -> str:
+    """Whose key a caller shows for a flow: its service's, its first operator's where it names some, or its own."""
+    kind, _, name = flow.source.partition(":")
+    if flow.operators:
+        return operator_holder(flow.operators[0], caller)
+    return service_holder(name, caller) if kind == "service" else host_holder(caller)
+
+
 def holders(environment: Environment) -> tuple[Holder, ...]:
-    """Everyone who needs a key: each host, and each service on each host that serves it under TLS or calls with it."""
-    found: list[Holder] = []
+    """Everyone who needs a key: each host, each service on each host that serves it under TLS or calls with it, each
+    operator on each host he calls from."""
+    found: dict[str, Holder] = {}
+
+    def hold(name: str, identity: str, host: str) -> None:
+        found.setdefault(name, Holder(name, identity, environment.hosts[host].addresses))
+
     for host in environment.hosts.values():
-        found.append(Holder(host_holder(host.name), host.identity, host.addresses))
-        found.extend(
-            Holder(service_holder(name, host.name), environment.services[name].identity, host.addresses)
-            for name in host.services
-        )
-    return tuple(found)
+        hold(host_holder(host.name), host.identity, host.name)
+        for name in host.services:
+            hold(service_holder(name, host.name), environment.services[name].identity, host.name)
+    for flow in environment.flows.values():
+        if flow.operators:
+            for operator, identity in zip(flow.operators, flow.identities, strict=True):
+                for caller in flow.callers:
+                    hold(operator_holder(operator, caller), identity, caller)
+    return tuple(found.values())
 
 
 class Authority:
