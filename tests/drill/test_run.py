@@ -22,6 +22,7 @@ from ringfort.errors import RingfortError
 from ringfort.lab.lab import Lab
 from tests.drill import worlds
 from tests.lab import worlds as labs
+from tests.lab.running import mended, running
 
 pytestmark = pytest.mark.lab
 
@@ -32,21 +33,13 @@ ADMIN = Device(DeviceKind.HOST, "admin")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    small = labs.environment(tmp_path_factory.mktemp("drill"), worlds.HOLDS, "drill")
-    with Lab(small) as made:
-        try:
-            made.up()
-            yield made
-        finally:
-            made.down()
+    with running(tmp_path_factory.mktemp("drill"), worlds.HOLDS, "drill") as made:
+        yield made
 
 
 @pytest.fixture
 def whole(lab: Lab) -> Iterator[Lab]:
-    """The lab, mended afterwards whatever the test did to it."""
-    yield lab
-    lab.up()
-    lab.reset()
+    yield from mended(lab)
 
 
 @pytest.fixture(scope="module")

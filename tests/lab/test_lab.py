@@ -23,6 +23,7 @@ from ringfort.lab.lab import Lab
 from ringfort.network.identity import identity_checks
 from tests.lab import worlds
 from tests.lab.calls import declared, failures, host
+from tests.lab.running import mended, running
 
 pytestmark = pytest.mark.lab
 
@@ -33,21 +34,13 @@ BACK = Device(DeviceKind.SWITCH, "north/back")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    small = worlds.environment(tmp_path_factory.mktemp("small"), worlds.SMALL, "lab")
-    with Lab(small) as made:
-        try:
-            made.up()
-            yield made
-        finally:
-            made.down()
+    with running(tmp_path_factory.mktemp("small"), worlds.SMALL, "lab") as made:
+        yield made
 
 
 @pytest.fixture
 def whole(lab: Lab) -> Iterator[Lab]:
-    """The lab, mended afterwards whatever the test did to it."""
-    yield lab
-    lab.up()
-    lab.reset()
+    yield from mended(lab)
 
 
 def nft(lab: Lab, device: Device, commands: str) -> None:
