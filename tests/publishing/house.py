@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from ringfort.environment.serialise import to_bytes
 from ringfort.publishing.fetching import DirectoryFetcher
 from ringfort.publishing.keys import generate
-from ringfort.publishing.metadata import Holders, first_root, next_targets
+from ringfort.publishing.metadata import Holders, first_root, next_snapshot, next_targets, next_timestamp
 from ringfort.publishing.repository import Publication, Repository
 from ringfort.publishing.trust import Accepted, Refused, Trust
 from tests.environment.declare import sound
@@ -90,3 +91,29 @@ def build(path: Path) -> House:
     repository = path / "repository"
     Repository(repository).publish(Publication(root=root), online, NOW)
     return House(repository, keys, online, Trust.pin(path / "node", root))
+
+
+def serve(house: House, targets: bytes, environment: bytes | None = None, *, now: datetime = NOW) -> None:
+    """What a controller that was taken over can do: announce any targets document, with the online key it holds."""
+    document = Metadata[Targets].from_bytes(targets)
+    version = document.signed.version
+    house.metadata(f"{version}.targets.json").write_bytes(targets)
+    if environment is not None:
+        digest = hashlib.sha256(environment).hexdigest()
+        (house.directory / "targets" / f"{digest}.environment.json").write_bytes(environment)
+    timestamp = Metadata[Timestamp].from_bytes(house.metadata("timestamp.json").read_bytes()).signed
+    old = house.metadata(f"{timestamp.snapshot_meta.version}.snapshot.json").read_bytes()
+    snapshot = next_snapshot(Metadata[Snapshot].from_bytes(old).signed, targets, version, now)
+    announce(house, snapshot, now=now)
+
+
+def announce(
+    house: House, snapshot: Metadata[Snapshot], *, now: datetime = NOW, key: CryptoSigner | None = None
+) -> None:
+    """Write a snapshot and a timestamp for it, signed with ``key`` or the online key."""
+    signer_ = key or house.online
+    data = signed(snapshot, signer_)
+    house.metadata(f"{snapshot.signed.version}.snapshot.json").write_bytes(data)
+    old = Metadata[Timestamp].from_bytes(house.metadata("timestamp.json").read_bytes()).signed
+    timestamp = next_timestamp(old, data, snapshot.signed.version, now)
+    house.metadata("timestamp.json").write_bytes(signed(timestamp, signer_))
