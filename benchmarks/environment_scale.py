@@ -10,7 +10,7 @@ what breaks a promise. Not timed: making and compiling the environment, reading 
 compilation, which is cached on disk after the first run. Each size runs in a process of its own; its memory is the
 peak of that process, loading included.
 
-    .venv/bin/python -m benchmarks.environment_scale [--sizes 1000,10000,100000] [--compiled 1000] [--peer 1000,5000]
+    .venv/bin/python -m benchmarks.environment_scale [--sizes 1000,10000,100000] [--compiled 10000] [--peer 1000,5000]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks import synthetic_sites
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import devices
-from ringfort.network.compile import compile_device
+from ringfort.network.compile import compile_environment
 from ringfort.network.identity import identity_checks
 from ringfort.proof import engine
 from ringfort.proof.addresses import key_of
@@ -76,7 +76,7 @@ def direct_boxes(environment: Environment) -> tuple[RawBoxes, engine.Facts]:
 def compiled_boxes(environment: Environment) -> tuple[RawBoxes, engine.Facts, dict[str, float]]:
     """The boxes of really compiled rulesets, read back; and how long that took."""
     start = time.perf_counter()
-    documents = {device: compile_device(environment, device).document for device in devices(environment)}
+    documents = {device: ruleset.document for device, ruleset in compile_environment(environment).items()}
     compiled = time.perf_counter()
     checks = identity_checks(environment)
     layers = read_layers(environment, devices(environment), documents)
@@ -169,7 +169,7 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 def whole_verdict(hosts: int) -> float:
     """Seconds of the library's own `verify`, reading of compiled rulesets and telling included."""
     environment = synthetic_sites.environment(hosts)
-    documents = {device: compile_device(environment, device).document for device in devices(environment)}
+    documents = {device: ruleset.document for device, ruleset in compile_environment(environment).items()}
     start = time.perf_counter()
     verdict = verify(environment, documents, identity_checks(environment))
     assert verdict.exit_code == 0
@@ -192,7 +192,7 @@ def _numbers(text: str) -> list[int]:
 
 @click.command()
 @click.option("--sizes", default="1000,3000,10000,30000,100000", show_default=True, help="Hosts.")
-@click.option("--compiled", default=1_000, show_default=True, help="Up to so many hosts from compiled rulesets.")
+@click.option("--compiled", default=10_000, show_default=True, help="Up to so many hosts from compiled rulesets.")
 @click.option("--peer", default="1000,5000", show_default=True, help="Flows for Z3; empty for none.")
 @click.option("--peer-timeout", default=600, show_default=True, help="Seconds Z3 may take for each query.")
 @click.option("--one", type=int, hidden=True)
