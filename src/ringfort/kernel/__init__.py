@@ -1,0 +1,1 @@
+"""What touches this machine's kernel: entering a namespace, rulesets in and out, and who changed them."""
