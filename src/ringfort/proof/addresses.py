@@ -51,6 +51,7 @@ class AddressLine:
 
     Attributes:
         starts: first key of each atom, ascending, from 0; the next start ends it.
+        index: first key of an atom -> its number; ``index_of_last`` the same for the last key.
         zone: zone of each atom: the number of a segment in ``segments``, or ``internal`` (inside, but no segment),
             ``bogon`` (never a true source) or ``external`` (the internet).
         entry: number of the host address that the atom is, or -1. Entries are numbered in key order.
@@ -59,6 +60,7 @@ class AddressLine:
 
     starts: list[int]
     index: dict[int, int]
+    index_of_last: dict[int, int]
     segments: tuple[str, ...]
     zone: Ints
     entry: Ints
@@ -89,17 +91,11 @@ class AddressLine:
 
     def first_atoms(self, keys: list[int]) -> Ints:
         """For each key that is a bound: the atom that starts there."""
-        return self._numbers(keys)
+        return _numbers(self.index, keys)
 
     def last_atoms(self, keys: list[int]) -> Ints:
         """For each key that ends a range: the atom that ends there."""
-        return self._numbers([key + 1 for key in keys]) - 1
-
-    def _numbers(self, keys: list[int]) -> Ints:
-        try:
-            return np.fromiter(map(self.index.__getitem__, keys), dtype=np.int32, count=len(keys))
-        except KeyError as missing:
-            raise UnknownBoundError(int(missing.args[0])) from None
+        return _numbers(self.index_of_last, keys)
 
     def atom_of(self, key: int) -> int:
         """The atom that holds ``key``."""
@@ -109,6 +105,13 @@ class AddressLine:
         """A key in the atom, away from its edges where it has room (a network's own address makes a poor example)."""
         first, end = self.starts[atom], self.starts[atom + 1]
         return first if end - first < 3 else first + 1
+
+
+def _numbers(index: dict[int, int], keys: list[int]) -> Ints:
+    try:
+        return np.fromiter(map(index.__getitem__, keys), dtype=np.int32, count=len(keys))
+    except KeyError as missing:
+        raise UnknownBoundError(int(missing.args[0])) from None
 
 
 class UnknownBoundError(Exception):
@@ -139,6 +142,7 @@ def lay_out(environment: Environment, bounds: Iterable[int]) -> AddressLine:
     return AddressLine(
         starts=starts,
         index=index,
+        index_of_last={start - 1: atom - 1 for start, atom in index.items()},
         segments=tuple(environment.segments),
         zone=zone,
         entry=entry,

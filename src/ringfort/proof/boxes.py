@@ -6,7 +6,8 @@ The *service number* of a packet is its protocol times 65536 plus its destinatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, MutableSequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -30,6 +31,14 @@ class Layer(IntEnum):
     DECLARED = 4
 
 
+Column = MutableSequence[int]
+"""Numbers that fit in 32 bits; keys of addresses need up to 129 and stay lists."""
+
+
+def _column() -> Column:
+    return array("i")  # numpy takes it as it is
+
+
 @dataclass(slots=True)
 class RawBoxes:
     """Columns of boxes, bounds as keys and service numbers, all inclusive.
@@ -41,10 +50,10 @@ class RawBoxes:
     source_last: list[int] = field(default_factory=list)
     destination_first: list[int] = field(default_factory=list)
     destination_last: list[int] = field(default_factory=list)
-    service_first: list[int] = field(default_factory=list)
-    service_last: list[int] = field(default_factory=list)
-    layer: list[int] = field(default_factory=list)
-    router: list[int] = field(default_factory=list)
+    service_first: Column = field(default_factory=_column)
+    service_last: Column = field(default_factory=_column)
+    layer: Column = field(default_factory=_column)
+    router: Column = field(default_factory=_column)
 
     def __len__(self) -> int:
         return len(self.layer)
