@@ -95,6 +95,13 @@ def unknown_words(words: list[str]) -> list[str]:
     if words[0] not in VERBS:
         return words[:1]
     command = importlib.import_module(VERBS[words[0]]).command
+    while isinstance(command, click.Group) and len(words) > 1 and not words[1].startswith("-"):
+        words = words[1:]
+        if words[0].isupper() or "|" in words[0]:  # a placeholder, or several verbs at once
+            return []
+        if words[0] not in command.commands:
+            return words[:1]
+        command = command.commands[words[0]]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     known |= {"--help", "-h"}
     shown = [word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-z]", word)]
@@ -110,6 +117,9 @@ def test_every_command_shown_exists_with_its_options() -> None:
 def test_an_unknown_verb_or_option_is_noticed() -> None:
     assert unknown_words(["frobnicate", "x"]) == ["frobnicate"]
     assert unknown_words(["check", "x.yaml", "--nonsense=3"]) == ["--nonsense"]
+    assert unknown_words(["environment", "frobnicate"]) == ["frobnicate"]
+    assert unknown_words(["environment", "log", "--nonsense"]) == ["--nonsense"]
+    assert unknown_words(["environment", "log", "--version", "3"]) == []
 
 
 @pytest.mark.parametrize("verb", VERBS)

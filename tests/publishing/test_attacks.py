@@ -308,13 +308,13 @@ def test_the_environment_is_withheld(house: House) -> None:
 def test_an_old_version_stands_under_the_new_name(house: House) -> None:
     house.publish(3)
     shutil.copy(house.metadata("2.targets.json"), house.metadata("3.targets.json"))
-    refused(house, Code.MIXED)
+    refused(house, Code.MIXED, Code.OVERSIZED)  # a signature may be a byte longer than the one that was announced
 
 
 def test_an_old_snapshot_stands_under_the_new_name(house: House) -> None:
     house.publish(3)
     shutil.copy(house.metadata("2.snapshot.json"), house.metadata("3.snapshot.json"))
-    refused(house, Code.MIXED, Code.OVERSIZED)  # whichever shows first: it may be a byte longer than the one signed
+    refused(house, Code.MIXED, Code.OVERSIZED)  # likewise
 
 
 def test_a_snapshot_names_a_version_that_is_another(house: House) -> None:

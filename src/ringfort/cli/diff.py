@@ -41,7 +41,7 @@ def command(ctx: click.Context, old: str, new: str, format_: str) -> None:
     if format_ == "json":
         click.echo(json.dumps(as_json(result), indent=2))
     else:
-        _print(result)
+        print_difference(results(), result)
     ctx.exit(1 if result else 0)
 
 
@@ -81,8 +81,8 @@ def _flow_json(flow: FlowAccesses) -> dict[str, Any]:
     return {"flow": flow.flow, "from": flow.source, "to": flow.service, "communications": accesses}
 
 
-def _print(result: Difference) -> None:
-    console = results()
+def print_difference(console: Console, result: Difference) -> None:
+    """The difference for people: what opens first."""
     if not result:
         console.print("[green]same[/green]  both environments mean the same")
         return

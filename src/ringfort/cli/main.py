@@ -21,6 +21,7 @@ VERBS = {
     "compile": "ringfort.cli.compile",
     "verify": "ringfort.cli.verify",
     "explain": "ringfort.cli.explain",
+    "environment": "ringfort.cli.environment",
     "up": "ringfort.cli.up",
     "down": "ringfort.cli.down",
     "drill": "ringfort.cli.drill",

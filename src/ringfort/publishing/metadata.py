@@ -101,6 +101,32 @@ def holders(root: Root) -> Holders:
     return Holders(approvers, root.roles[Targets.type].threshold, online)
 
 
+def inspected(root: Root) -> Holders:
+    """Who may sign, by a root that somebody else wrote: held to the form that `first_root` gives it.
+
+    Raises:
+        PublishingError: it is sound for TUF, but could let one person count for two, or somebody else sign.
+    """
+    approvers = root.roles[Targets.type]
+    keys = [root.keys[keyid] for keyid in approvers.keyids]
+    online = {keyid for role in ONLINE_ROLES for keyid in root.roles[role].keyids}
+    sound = (
+        all(root.roles[role].to_dict() == approvers.to_dict() for role in APPROVED_ROLES)
+        and len({name_of(key) for key in keys}) == len({str(key.keyval) for key in keys}) == len(keys)
+        and len(online) == 1
+        and set(root.keys) == {*approvers.keyids, *online}
+        and len({str(key.keyval) for key in root.keys.values()}) == len(root.keys)
+        and root.consistent_snapshot is True
+        and not root.unrecognized_fields
+    )
+    if not sound:
+        message = "this root gives roles or keys as Ringfort never would; it may let one person count for two"
+        raise PublishingError("root-odd", message, "do not sign it; ask who made it")
+    who = holders(root)
+    _sound(who)
+    return who
+
+
 def name_of(key: Any) -> str:  # noqa: ANN401  # a Key of any library
     """The name of a key's owner; the key's own id if the root names none."""
     return str(key.unrecognized_fields.get(NAME_FIELD) or key.keyid[:16])

@@ -24,6 +24,7 @@ from ringfort.publishing.metadata import (
     TARGET,
     TIMESTAMP_LIFE,
     environment_target,
+    inspected,
     name_of,
     next_snapshot,
     next_timestamp,
@@ -175,6 +176,7 @@ class Repository:
         if new is None:
             return self.roots()
         root = parse(Root, new)
+        inspected(root.signed)
         roots = self.roots() if self.store.read(METADATA, "1.root.json") is not None else []
         if root.signed.version <= len(roots) and roots[root.signed.version - 1].to_bytes() == root.to_bytes():
             return roots
