@@ -60,11 +60,8 @@ def direct_boxes(environment: Environment) -> tuple[RawBoxes, engine.Facts]:
     numbers = {name: number for number, name in enumerate(environment.routers)}
     first = {site.name: numbers[site.routers[0]] for site in environment.sites.values()}
     site_of = {key_of(a): host.site for host in environment.hosts.values() for a in host.addresses}
-    rows = zip(
-        declared.source_first, declared.destination_first, declared.service_first, declared.service_last, strict=True
-    )
-    for source, there, low, high in rows:
-        box = ((source, source), (there, there), (low, high))
+    for box in declared.spans():
+        (source, _), (there, _), _ = box
         for site in dict.fromkeys((site_of[source], site_of[there])):
             raw.add(Layer.ROUTER, *box, first[site])
         raw.add(Layer.HOST_IN, *box, -1)
@@ -141,17 +138,11 @@ def changed_segment(environment: Environment, question: engine.Question, raw: Ra
     segment = list(environment.segments)[len(environment.segments) // 2]
     hosts = environment.hosts_by_segment[segment]
     own = {key_of(a) for name in hosts for a in environment.hosts[name].addresses}
-    columns = (
-        raw.source_first, raw.source_last, raw.destination_first, raw.destination_last, raw.service_first,
-        raw.service_last, raw.layer, raw.router,
-    )  # fmt: skip
     touching = [
-        index
-        for index, (source, there) in enumerate(zip(raw.source_first, raw.destination_first, strict=True))
-        if source in own or there in own
+        place for place, ((source, _), (there, _), _) in enumerate(raw.spans()) if source in own or there in own
     ]
-    gone = next(i for i in touching if raw.layer[i] == Layer.HOST_IN)
-    fresh = RawBoxes(*([column[i] for i in touching if i != gone] for column in columns))
+    gone = next(place for place in touching if raw.layer[place] == Layer.HOST_IN)
+    fresh = raw.chosen(place for place in touching if place != gone)
     times = []
     for _ in range(20):
         start = time.perf_counter()

@@ -61,7 +61,7 @@ def case(flows: int) -> Case:
         raw = declared_boxes(environment)
         points = [
             (source, there, PORTS * (service & 0xFFFF))
-            for source, there, service in zip(raw.source_first, raw.destination_first, raw.service_first, strict=True)
+            for (source, _), (there, _), (service, _) in raw.spans()
             if source < IPV6_BASE
         ]
         if len(points) >= flows:

@@ -51,7 +51,7 @@ class AddressLine:
 
     Attributes:
         starts: first key of each atom, ascending, from 0; the next start ends it.
-        index: first key of an atom -> its number; ``index_of_last`` the same for the last key.
+        index: first key of an atom -> its number.
         zone: zone of each atom: the number of a segment in ``segments``, or ``internal`` (inside, but no segment),
             ``bogon`` (never a true source) or ``external`` (the internet).
         entry: number of the host address that the atom is, or -1. Entries are numbered in key order.
@@ -60,7 +60,6 @@ class AddressLine:
 
     starts: list[int]
     index: dict[int, int]
-    index_of_last: dict[int, int]
     segments: tuple[str, ...]
     zone: Ints
     entry: Ints
@@ -89,13 +88,16 @@ class AddressLine:
         """How many zones there are."""
         return len(self.segments) + 3
 
-    def first_atoms(self, keys: list[int]) -> Ints:
-        """For each key that is a bound: the atom that starts there."""
-        return _numbers(self.index, keys)
+    def atoms(self, edges: list[int]) -> Ints:
+        """For each edge the atom that starts there.
 
-    def last_atoms(self, keys: list[int]) -> Ints:
-        """For each key that ends a range: the atom that ends there."""
-        return _numbers(self.index_of_last, keys)
+        Raises:
+            UnknownBoundError: one of them divides an atom.
+        """
+        try:
+            return np.fromiter(map(self.index.__getitem__, edges), dtype=np.int32, count=len(edges))
+        except KeyError as missing:
+            raise UnknownBoundError(int(missing.args[0])) from None
 
     def atom_of(self, key: int) -> int:
         """The atom that holds ``key``."""
@@ -105,13 +107,6 @@ class AddressLine:
         """A key in the atom, away from its edges where it has room (a network's own address makes a poor example)."""
         first, end = self.starts[atom], self.starts[atom + 1]
         return first if end - first < 3 else first + 1
-
-
-def _numbers(index: dict[int, int], keys: list[int]) -> Ints:
-    try:
-        return np.fromiter(map(index.__getitem__, keys), dtype=np.int32, count=len(keys))
-    except KeyError as missing:
-        raise UnknownBoundError(int(missing.args[0])) from None
 
 
 class UnknownBoundError(Exception):
@@ -142,7 +137,6 @@ def lay_out(environment: Environment, bounds: Iterable[int]) -> AddressLine:
     return AddressLine(
         starts=starts,
         index=index,
-        index_of_last={start - 1: atom - 1 for start, atom in index.items()},
         segments=tuple(environment.segments),
         zone=zone,
         entry=entry,

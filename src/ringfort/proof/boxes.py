@@ -7,7 +7,7 @@ The *service number* of a packet is its protocol times 65536 plus its destinatio
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, MutableSequence
+from collections.abc import Iterable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -32,24 +32,44 @@ class Layer(IntEnum):
 
 
 Column = MutableSequence[int]
-"""Numbers that fit in 32 bits; keys of addresses need up to 129 and stay lists."""
+"""Numbers that fit in 32 bits, as numpy takes them. Keys of addresses need up to 129 bits."""
 
 
 def _column() -> Column:
-    return array("i")  # numpy takes it as it is
+    return array("i")
+
+
+class Edges:
+    """The keys where boxes start or have just ended, numbered as they are met: there are few, and many boxes."""
+
+    __slots__ = ("_numbers", "keys")
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self._numbers: dict[int, int] = {}
+
+    def number(self, key: int) -> int:
+        """The number of an edge."""
+        known = self._numbers.get(key)
+        if known is None:
+            known = self._numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return known
 
 
 @dataclass(slots=True)
 class RawBoxes:
-    """Columns of boxes, bounds as keys and service numbers, all inclusive.
+    """Columns of boxes. Sources and destinations are numbers of ``edges``: the first key, and the last plus one.
 
-    ``router`` is the number of the router (in the environment's order) for `Layer.ROUTER`, else -1.
+    Service numbers are inclusive. ``router`` is the number of the router (in the environment's order) for
+    `Layer.ROUTER`, else -1.
     """
 
-    source_first: list[int] = field(default_factory=list)
-    source_last: list[int] = field(default_factory=list)
-    destination_first: list[int] = field(default_factory=list)
-    destination_last: list[int] = field(default_factory=list)
+    edges: Edges = field(default_factory=Edges)
+    source_start: Column = field(default_factory=_column)
+    source_end: Column = field(default_factory=_column)
+    destination_start: Column = field(default_factory=_column)
+    destination_end: Column = field(default_factory=_column)
     service_first: Column = field(default_factory=_column)
     service_last: Column = field(default_factory=_column)
     layer: Column = field(default_factory=_column)
@@ -62,10 +82,11 @@ class RawBoxes:
         self, layer: Layer, source: tuple[int, int], destination: tuple[int, int], service: tuple[int, int], router: int
     ) -> None:
         """Add one box; pairs are first and last."""
-        self.source_first.append(source[0])
-        self.source_last.append(source[1])
-        self.destination_first.append(destination[0])
-        self.destination_last.append(destination[1])
+        number = self.edges.number
+        self.source_start.append(number(source[0]))
+        self.source_end.append(number(source[1] + 1))
+        self.destination_start.append(number(destination[0]))
+        self.destination_end.append(number(destination[1] + 1))
         self.service_first.append(service[0])
         self.service_last.append(service[1])
         self.layer.append(layer)
@@ -73,14 +94,36 @@ class RawBoxes:
 
     def extend(self, other: RawBoxes) -> None:
         """Add all boxes of ``other``."""
-        for name in self.__slots__:
+        numbers = [self.edges.number(key) for key in other.edges.keys]
+        for name in _OF_EDGES:
+            getattr(self, name).extend(map(numbers.__getitem__, getattr(other, name)))
+        for name in _PLAIN:
             getattr(self, name).extend(getattr(other, name))
 
-    def bounds(self) -> set[int]:
-        """Every key where a box starts or has just ended."""
-        edges = {*self.source_first, *self.destination_first}
-        edges.update(key + 1 for key in {*self.source_last, *self.destination_last})
-        return edges
+    def chosen(self, places: Iterable[int]) -> RawBoxes:
+        """Some of the boxes, by their places; with no other edges than theirs."""
+        found = RawBoxes()
+        keys = self.edges.keys
+        for place in places:
+            found.add(
+                Layer(self.layer[place]),
+                (keys[self.source_start[place]], keys[self.source_end[place]] - 1),
+                (keys[self.destination_start[place]], keys[self.destination_end[place]] - 1),
+                (self.service_first[place], self.service_last[place]),
+                self.router[place],
+            )
+        return found
+
+    def spans(self) -> Iterator[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
+        """Each box's sources, destinations and services: first and last."""
+        keys = self.edges.keys
+        columns = (getattr(self, name) for name in (*_OF_EDGES, "service_first", "service_last"))
+        for source, end, there, there_end, first, last in zip(*columns, strict=True):
+            yield (keys[source], keys[end] - 1), (keys[there], keys[there_end] - 1), (first, last)
+
+
+_OF_EDGES = ("source_start", "source_end", "destination_start", "destination_end")
+_PLAIN = ("service_first", "service_last", "layer", "router")
 
 
 def service_ranges(protocol: Protocol, ports: Iterable[PortRange], version: int) -> tuple[tuple[int, int], ...]:

@@ -136,7 +136,7 @@ class Runs:
 
 def build(environment: Environment, raw: RawBoxes, facts: Facts) -> Question:
     """Lay out the line of addresses, cut the boxes at its zones and sort them into buckets."""
-    line = lay_out(environment, raw.bounds())
+    line = lay_out(environment, raw.edges.keys)
     tables, places = _tables(environment, line, facts), _router_places(environment, facts)
     frame = Frame(line, tables, places, _runs(line.zone), _runs(line.entry_zone))
     return _in_buckets(frame, *_cut(frame, raw))
@@ -160,11 +160,17 @@ def _take(boxes: Boxes, chosen: Array) -> Boxes:
 def _cut(frame: Frame, raw: RawBoxes) -> tuple[Boxes, Array]:
     """Pieces of boxes inside one source zone and one destination segment each, and their bucket's key."""
     line = frame.line
-    first, last = line.first_atoms(raw.source_first), line.last_atoms(raw.source_last)
-    entry_first = line.entries_before[line.first_atoms(raw.destination_first)]
-    entry_last = line.entries_before[line.last_atoms(raw.destination_last) + 1] - 1
-    columns = [first, last, entry_first, entry_last]
-    columns += [np.array(c, dtype=np.int32) for c in (raw.service_first, raw.service_last, raw.layer, raw.router)]
+    atoms = line.atoms(raw.edges.keys)
+    before = line.entries_before[atoms]
+    starts, ends, there, there_end, *others = (
+        np.array(column, dtype=np.int32)
+        for column in (
+            raw.source_start, raw.source_end, raw.destination_start, raw.destination_end,
+            raw.service_first, raw.service_last, raw.layer, raw.router,
+        )
+    )  # fmt: skip
+    entry_first, entry_last = before[there], before[there_end] - 1
+    columns = [atoms[starts], atoms[ends] - 1, entry_first, entry_last, *others]
     kept = entry_first <= entry_last
     columns = _by_runs([column[kept] for column in columns], 0, frame.atom_runs)
     columns = _by_runs(columns, 2, frame.entry_runs)

@@ -159,12 +159,8 @@ def gate_findings(
     """
     if not gates:
         return
-    rows = zip(
-        declared.source_first, declared.source_last, declared.destination_first, declared.destination_last,
-        declared.service_first, declared.service_last, strict=True,
-    )  # fmt: skip
-    for source, source_last, there, there_last, first, last in rows:
-        wanted: Triple = ((source, source_last), (there, there_last), (first, last))
+    for wanted in declared.spans():
+        (source, _), (there, _), (first, _) = wanted
         boxes = [*(gates.get(source, ()) if source in names else ()), *gates.get(there, ())]
         for triples in boxes:
             relevant = [t for t in triples if _touches(t, wanted)]
