@@ -168,7 +168,7 @@ def _print_depths(console: Console, environment: Environment, verdict: Verdict) 
     console.print("[bold]depth[/bold]: owners that refuse anything undeclared, from (rows) to (columns)")
     console.print(_matrix(environment, verdict.depths))
     if any(entry.source.startswith("router:") for entry in verdict.depths) and len(environment.sites) > 1:
-        words = "empty: a router reaches another site only through that site's own routers, whose rows are the weaker ones"
+        words = "empty: a router reaches another site only through that site's routers, whose own rows are weaker"
         console.print(words, style="dim")
 
 
