@@ -12,6 +12,7 @@ from pathlib import Path
 MEASUREMENTS = (
     "benchmarks.ruleset_containment",
     "benchmarks.environment_scale",
+    "benchmarks.node_part",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
 )

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import synthetic_sites
+from ringfort.environment.codecs import WrongFormError, codec_of
 from ringfort.environment.load import load, load_portable
 from ringfort.environment.model import (
     Backbone,
@@ -43,7 +45,7 @@ SHOP_TEXT = to_bytes(SHOP)
 SHOP_HOST = list(SHOP.hosts)[1]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/"), min_size=1, max_size=6)
 NUMBERS = st.integers(0, 2**53 - 1)
 ADDRESSES = st.ip_addresses()
 PORTS = st.builds(PortRange, st.integers(1, 65535), st.integers(1, 65535))
@@ -52,8 +54,6 @@ ORIGINS = st.builds(Origin, TEXTS, NUMBERS, NUMBERS)
 
 @st.composite
 def networks(draw: st.DrawFn) -> Any:  # noqa: ANN401
-    from ipaddress import ip_network
-
     address = draw(ADDRESSES)
     return ip_network(f"{address}/{draw(st.integers(0, address.max_prefixlen))}", strict=False)
 
@@ -259,6 +259,41 @@ def test_a_refused_declaration_is_told_with_the_places_that_the_user_knows(tmp_p
     with pytest.raises(DeclarationError) as error:
         load_portable(tmp_path)
     assert str(error.value.problems[0].origin).startswith(str(tmp_path))
+
+
+GROUPS = st.sampled_from(
+    ["0", "00", "1", "10", "01", "ff", "FF", "100", "256", "ffff", "10000", "", "g", "1.2.3.4", "١"]
+)
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> str:
+    """Addresses near each other, spelt rightly and wrongly."""
+    if draw(st.booleans()):
+        head = draw(st.sampled_from(["10.0.0", "10.0.1", "0.0.0", "010.0.0", "10.0"]))
+        return f"{head}.{draw(GROUPS)}"
+    head = draw(
+        st.sampled_from(["fd00:1:0:2:", "fd00:", "", "fd00::1:0:0", "fd00:0:0:1:", "1:0:0:0:0:0:0", "FD00:", ":"])
+    )
+    return f"{head}:{draw(GROUPS)}"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(spellings(), min_size=1, max_size=12))
+def test_an_address_is_taken_in_its_one_spelling_whatever_was_read_before(texts: list[str]) -> None:
+    codec, memo = codec_of(IPv4Address | IPv6Address), dict[str, Any]()
+    for text in texts:
+        try:
+            right = str(ip_address(text)) == text
+        except ValueError:
+            right = False
+        try:
+            found = codec.read(text, memo)
+        except WrongFormError:
+            assert not right
+        else:
+            assert right
+            assert found == ip_address(text)
 
 
 def test_half_a_character_has_no_text() -> None:
