@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from ringfort.identity.pkcs8 import encrypted_pem
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.files import create_file
-from ringfort.publishing.pkcs8 import encrypted_pem
 
 PrivateKey: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey
 
@@ -33,6 +33,7 @@ NAME_FIELD = "x-ringfort-name"
 KINDS = ("ed25519", "p-256")
 SHORTEST_PASSPHRASE = 12
 LARGEST_FILE = 16 * 1024
+_SEALED = b"BEGIN ENCRYPTED"
 _NAME = re.compile(r"[a-z][a-z0-9.@-]{0,62}")
 
 
@@ -75,16 +76,16 @@ def read_signer(path: Path, passphrase: bytes | None) -> CryptoSigner:
         PublishingError: the file cannot be read, needs another passphrase, or holds another kind of key.
     """
     pem = _read(path)
+    sealed = _SEALED in pem
+    if sealed and passphrase is None:
+        raise PublishingError("passphrase-needed", f"the key in {path} is under a passphrase")
+    if not sealed and passphrase is not None:
+        raise PublishingError("passphrase-unused", f"the key in {path} is not under a passphrase")
     try:
         key = load_pem_private_key(pem, passphrase)
-    except TypeError as error:
-        if passphrase is None:
-            raise PublishingError("passphrase-needed", f"the key in {path} is under a passphrase") from error
-        raise PublishingError("passphrase-unused", f"the key in {path} is not under a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        wrong = passphrase is not None and b"BEGIN ENCRYPTED" in pem
-        message = f"the passphrase does not open {path}" if wrong else f"{path} holds no private key in PEM (PKCS #8)"
-        raise PublishingError("passphrase-wrong" if wrong else "key-unreadable", message) from error
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:  # a TypeError for a passphrase without a character
+        message = f"the passphrase does not open {path}" if sealed else f"{path} holds no private key in PEM (PKCS #8)"
+        raise PublishingError("passphrase-wrong" if sealed else "key-unreadable", message) from error
     if isinstance(key, Ed25519PrivateKey) or (
         isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
     ):
@@ -98,7 +99,7 @@ def needs_passphrase(path: Path) -> bool:
     Raises:
         PublishingError: the file cannot be read.
     """
-    return b"BEGIN ENCRYPTED" in _read(path)
+    return _SEALED in _read(path)
 
 
 def read_public(path: Path) -> SSlibKey:
