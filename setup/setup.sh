@@ -10,7 +10,17 @@ venv=$root/.venv
 lock=setup/requirements.lock
 started=$(date +%s)
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# A package that is installed for its program must not start a service on this machine (invoke-rc.d(8), policy-rc.d).
+policy=/usr/sbin/policy-rc.d
+held=
+hold_services() {
+    [ ! -e "$policy" ] || return 0
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    held=yes
+}
+release_services() { [ -z "$held" ] || rm -f "$policy"; held=; }
+trap 'rm -f "$log"; release_services' EXIT
 trap 'exit 130' INT TERM
 
 say() { echo "setup: $*" >&2; }
@@ -61,8 +71,10 @@ install_packages() {
     say "installing Debian packages: $missing"
     export DEBIAN_FRONTEND=noninteractive
     run "updating apt's lists" apt-get update -q
+    hold_services
     # shellcheck disable=SC2086  # a list of words
     run "installing Debian packages" apt-get install -q -y --no-install-recommends $missing
+    release_services
 }
 
 # What the virtual environment was made from. It holds absolute paths, so the place counts too.

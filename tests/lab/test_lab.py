@@ -16,6 +16,7 @@ import pytest
 from ringfort.environment.model import Protocol, Tls
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
+from ringfort.kernel import processes
 from ringfort.lab import checks, control, netns
 from ringfort.lab.authority import host_holder, service_holder
 from ringfort.lab.client import Outcome, call, context
@@ -391,7 +392,7 @@ def test_after_down_nothing_is_left_and_down_again_is_fine(whole: Lab) -> None:
     assert len(first.removed) == 12
     assert netns.names(f"rf-{lab.environment.name}.") == []
     assert not state.directory(lab.environment.name).exists()
-    assert not state.started(pid)
+    assert not processes.started(pid)
     second = lab.down()
     assert (second.removed, second.services) == ([], "none")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ringfort.errors import RingfortError
-from ringfort.lab import netns, rootless, state
+from ringfort.kernel import processes
+from ringfort.lab import netns, rootless
 from tests.lab import worlds
 
 pytestmark = pytest.mark.lab
@@ -88,7 +89,7 @@ def test_an_ordinary_user_builds_attacks_and_removes_a_lab(home: Path) -> None:
 
     down = ringfort(home, "down", "environment.yaml")
     assert down.stdout == f"{name}: 12 namespaces removed, services stopped\n"
-    assert not state.started(pid)
+    assert not processes.started(pid)
     assert list((home / "ringfort").iterdir()) == []
     assert ringfort(home, "down", "environment.yaml").stdout == f"{name}: 0 namespaces removed\n"
 

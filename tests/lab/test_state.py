@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ringfort.errors import RingfortError
+from ringfort.kernel import processes
 from ringfort.lab import state
 
 
@@ -102,9 +103,9 @@ def test_a_lock_ends_with_its_process() -> None:
 
 def test_a_process_is_known_by_its_start() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = state.started(process.pid)
+    started = processes.started(process.pid)
     assert started
-    assert started != state.started(1)
+    assert started != processes.started(1)
     process.kill()
     process.wait()
-    assert state.started(process.pid) != started
+    assert processes.started(process.pid) != started

@@ -16,6 +16,7 @@ from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.errors import RingfortError
+from ringfort.kernel import processes
 from ringfort.lab import authority, checks, listeners, state
 
 START_SECONDS = 60.0
@@ -138,7 +139,7 @@ def start(environment: str, wanted: tuple[listeners.Listener, ...], digest: str,
             file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((word, 0), (say, 1), (log, 2))],
             setsid=True,
         )
-        state.save(environment, RECORD, {"pid": pid, "started": state.started(pid)})
+        state.save(environment, RECORD, {"pid": pid, "started": processes.started(pid)})
         os.write(give, b"go\n")
     finally:
         for descriptor in (word, give, say, log):
@@ -150,7 +151,7 @@ def running(environment: str) -> int:
     """The id of the process that ``up`` started, 0 when it is gone. Another process with its id is not taken for it."""
     record = state.load(environment, RECORD)
     pid = int(record.get("pid", 0))
-    return pid if pid and record.get("started") and state.started(pid) == record["started"] else 0
+    return pid if pid and record.get("started") and processes.started(pid) == record["started"] else 0
 
 
 def end(environment: str) -> bool:

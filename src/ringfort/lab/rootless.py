@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ringfort.errors import RingfortError
+from ringfort.kernel import processes
 from ringfort.lab import state
 
 INSIDE = "RINGFORT_ROOTLESS"
@@ -47,7 +48,7 @@ class Holder:
     @property
     def is_alive(self) -> bool:
         """Whether it is still there, and not another process with its id."""
-        return bool(self.started) and state.started(self.pid) == self.started
+        return bool(self.started) and processes.started(self.pid) == self.started
 
 
 def is_inside() -> bool:
@@ -173,7 +174,7 @@ def hold(environment: str) -> Holder:
             _end(pid)
             words = complaints.read().decode(errors="replace").strip().replace("\n", "; ")
             raise RingfortError("no-user-namespace", f"no user namespace for an ordinary user: {words}", _WHY_NOT)
-    holder = Holder(pid, state.started(pid))
+    holder = Holder(pid, processes.started(pid))
     state.write_private(_record(environment), f"{holder.pid} {holder.started}\n".encode())
     return holder
 
@@ -194,7 +195,7 @@ def _end(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + START_SECONDS
-        while state.started(pid) and time.monotonic() < deadline:
+        while processes.started(pid) and time.monotonic() < deadline:
             time.sleep(0.01)
         os.waitpid(pid, os.WNOHANG)
     except (ProcessLookupError, ChildProcessError):

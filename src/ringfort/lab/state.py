@@ -128,16 +128,3 @@ def raise_file_limit() -> None:
     """Let this process hold as many files as it may. Not where libnftables is used: it can't take more than 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def started(pid: int) -> str:
-    """When a process started, in clock ticks since boot (proc(5), field 22 of stat); empty when there is none.
-
-    With the process id it names a process for good: ids are used again.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()  # the name, field 2, may hold anything
-    return "" if fields[0] == "Z" else fields[19]

@@ -1,0 +1,244 @@
+"""The configuration of one host's enforcement point: HAProxy in front of the services that ask for TLS.
+
+Each service is a frontend under TLS 1.3 on the host's addresses and the ports of the service; what is admitted goes to
+the same port on loopback, where the service itself listens. Whoever is refused goes to a backend without servers, one
+for each reason, so that HAProxy's own counters say why (HAProxy 2.6 configuration manual, sections 4.2, 5.1, 7.3.4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from ringfort.environment.identity import IdentityCheck
+from ringfort.environment.model import Address, PortRange, Protocol, Tls
+from ringfort.errors import RingfortError
+
+LOOPBACK = "127.0.0.1"
+CONNECTIONS = 2_000
+"""At once, of one host's enforcement point."""
+
+NAMES, CALLER, ADDRESS = "certificate-names", "caller-not-allowed", "address-not-in-certificate"
+HANDSHAKE = "handshake-failed"
+"""No certificate, one of another authority, not valid now, revoked, or no TLS 1.3 at all: OpenSSL refuses."""
+
+REFUSALS = (NAMES, CALLER, ADDRESS)
+
+LUA = (Path(__file__).parent / "identity.lua").read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """One service behind the enforcement point.
+
+    Attributes:
+        check: what it asks of its callers; TCP, and TLS ``server`` or ``mutual``.
+        addresses: the host's, where it is reached.
+        certificate: file with its key and its chain, leaf first (PEM).
+        content: SHA-256 of that file; HAProxy reads it when it starts, so another content is another configuration.
+    """
+
+    check: IdentityCheck
+    addresses: tuple[Address, ...]
+    certificate: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where an enforcement point's files are: its directory, the trust bundle and, or "", the revocation lists.
+
+    ``content``: SHA-256 of bundle and lists.
+    """
+
+    directory: str
+    bundle: str
+    revoked: str
+    content: str
+
+    def __post_init__(self) -> None:
+        for path in (self.directory, self.bundle, self.revoked):
+            if any(c.isspace() or c in "\"'\\#" for c in path):
+                raise ValueError(f"a path with characters that mean something in a configuration: {path!r}")
+
+    @property
+    def socket(self) -> str:
+        """The runtime interface."""
+        return f"{self.directory}/haproxy.sock"
+
+    @property
+    def configuration(self) -> str:
+        """The configuration file."""
+        return f"{self.directory}/haproxy.cfg"
+
+    @property
+    def lua(self) -> str:
+        """The copy of `identity.lua` that is loaded."""
+        return f"{self.directory}/identity.lua"
+
+    def callers(self, service: str) -> str:
+        """The list of a service's callers."""
+        return f"{self.directory}/{service}.callers"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What `render` makes: the text of each file by its path."""
+
+    files: dict[str, str]
+    digest: str
+
+
+def render(guarded: Iterable[Guarded], files: Files) -> Configuration:
+    """The enforcement point's files.
+
+    The configuration names its own digest in an environment variable, so that a running process can be asked which
+    configuration it has loaded.
+    """
+    services = sorted(guarded, key=lambda one: one.check.service)
+    texts = {files.callers(g.check.service): _callers(g.check) for g in services if g.check.tls is Tls.MUTUAL}
+    lines = [*_global(files), *(line for one in services for line in _service(one, files))]
+    body = "\n".join(lines) + "\n"
+    digest = digest_of(body, DIGEST_PLACE)
+    texts[files.configuration] = body.replace(f'"{DIGEST_PLACE}"', f'"{digest}"', 1)
+    texts[files.lua] = LUA.decode()
+    return Configuration(texts, digest)
+
+
+DIGEST_PLACE = "digest"
+
+
+def digest_of(text: str, digest: str) -> str:
+    """The digest that a configuration which names ``digest`` really has."""
+    return hashlib.sha256(text.replace(f'"{digest}"', f'"{DIGEST_PLACE}"', 1).encode() + LUA).hexdigest()
+
+
+CHECK_COMMENT = "# check: "
+FILES_COMMENT = "# files: "
+"""Before what the configuration was made from: `parse` makes it again from that and compares."""
+
+
+def parse(text: str, callers: Mapping[str, frozenset[str]]) -> tuple[Guarded, ...]:
+    """What a configuration enforces, if it is exactly what `render` makes of that.
+
+    Args:
+        text: of the configuration file.
+        callers: by service, the list that the running process holds.
+
+    Raises:
+        RingfortError: it is anything else (``enforcement-changed``).
+    """
+    changed = RingfortError("enforcement-changed", "the enforcement point's configuration is not as it was written")
+    found = []
+    try:
+        lines = [line.strip() for line in text.splitlines()]
+        (described,) = (line.removeprefix(FILES_COMMENT) for line in lines if line.startswith(FILES_COMMENT))
+        files = Files(**json.loads(described))
+        for line in lines:
+            if line.startswith(CHECK_COMMENT):
+                value = json.loads(line.removeprefix(CHECK_COMMENT))
+                check = check_from_json(value["check"], callers.get(value["check"]["service"], frozenset()))
+                addresses = tuple(ip_address(address) for address in value["addresses"])
+                found.append(Guarded(check, addresses, value["certificate"], value["content"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise changed from error
+    if render(found, files).files[files.configuration] != text:
+        raise changed
+    return tuple(found)
+
+
+def _described(one: Guarded) -> dict[str, object]:
+    return {
+        "check": check_to_json(one.check, callers=False),
+        "addresses": [str(address) for address in one.addresses],
+        "certificate": one.certificate,
+        "content": one.content,
+    }
+
+
+def _callers(check: IdentityCheck) -> str:
+    return "".join(f"{caller}\n" for caller in sorted(check.callers))
+
+
+def _global(files: Files) -> Iterator[str]:
+    yield "# Ringfort: enforcement point. Written anew whenever the declaration changes; changes by hand are lost."
+    yield f"{FILES_COMMENT}{json.dumps(asdict(files), sort_keys=True)}"
+    yield "global"
+    yield f'    setenv RINGFORT_CONFIGURATION "{DIGEST_PLACE}"'
+    yield f"    stats socket {files.socket} mode 600 level admin expose-fd listeners"
+    yield "    stats timeout 1h"
+    yield f"    lua-load {files.lua}"
+    yield "    nbthread 1"
+    yield f"    maxconn {CONNECTIONS}"
+    yield "    tune.ssl.cachesize 0  # every connection proves its key: nothing is resumed"
+    yield "    ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets"
+    yield ""
+    yield "defaults"
+    yield "    mode tcp"
+    yield "    timeout connect 2s"
+    yield "    timeout client 10m"
+    yield "    timeout server 10m"
+    yield "    timeout client-fin 10s"
+    yield "    option clitcpka  # a peer that has gone is noticed"
+
+
+def _service(one: Guarded, files: Files) -> Iterator[str]:
+    name, mutual = one.check.service, one.check.tls is Tls.MUTUAL
+    yield ""
+    yield f"frontend {name}"
+    yield f"    {CHECK_COMMENT}{json.dumps(_described(one), sort_keys=True)}"
+    verify = ""
+    if mutual:
+        verify = f" ca-file {files.bundle} verify required" + (f" crl-file {files.revoked}" if files.revoked else "")
+    for address in one.addresses:
+        for ports in one.check.ports:
+            yield f"    bind {_bound(address)}:{ports} transparent ssl crt {one.certificate}{verify}"
+    if mutual:
+        yield "    tcp-request content set-var(txn.caller) lua.ringfort_caller"
+        yield "    tcp-request content set-var(txn.home) lua.ringfort_at_home"
+        yield f"    acl known var(txn.caller) -m str -f {files.callers(name)}"
+        yield "    acl sound var(txn.caller) -m beg spiffe://"
+        yield "    acl at-home var(txn.home) -m str yes"
+        yield f"    use_backend {name}.{NAMES} unless sound"
+        yield f"    use_backend {name}.{CALLER} unless known"
+        yield f"    use_backend {name}.{ADDRESS} unless at-home"
+    yield f"    default_backend {name}"
+    yield ""
+    yield f"backend {name}"
+    yield f"    server service {LOOPBACK}"
+    for reason in REFUSALS if mutual else ():
+        yield ""
+        yield f"backend {name}.{reason}"
+        yield "    tcp-request content reject"
+
+
+def _bound(address: Address) -> str:
+    return f"ipv6@{address}" if address.version == 6 else f"ipv4@{address}"
+
+
+def check_to_json(check: IdentityCheck, *, callers: bool = True) -> dict[str, object]:
+    """A check as JSON; without its callers where they stand in a file of their own."""
+    value: dict[str, object] = {
+        "service": check.service,
+        "protocol": str(check.protocol),
+        "ports": [[ports.first, ports.last] for ports in check.ports],
+        "tls": str(check.tls),
+    }
+    return value | {"callers": sorted(check.callers)} if callers else value
+
+
+def check_from_json(value: dict[str, object], callers: Iterable[str]) -> IdentityCheck:
+    """A check from its JSON and its callers."""
+    ports = value["ports"]
+    assert isinstance(ports, list)
+    return IdentityCheck(
+        str(value["service"]),
+        Protocol(str(value["protocol"])),
+        tuple(PortRange(first, last) for first, last in ports),
+        Tls(str(value["tls"])),
+        frozenset(callers),
+    )
