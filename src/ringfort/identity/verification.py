@@ -1,0 +1,347 @@
+"""Whether a certificate proves a name, here and now.
+
+The chain is verified by `cryptography.x509.verification`; the rules of SPIFFE's X509-SVID and of our own profile come
+on top. Every refusal cites the clause it stands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
+
+from ringfort.environment.model import Address
+from ringfort.identity import constraints
+from ringfort.identity.authority import LONGEST_LIFETIME
+from ringfort.identity.bundle import Bundle
+from ringfort.identity.certificates import (
+    CURVES,
+    addresses,
+    alternative_names,
+    authority_id,
+    begin,
+    display,
+    extension,
+    new_key,
+    plain_address,
+    uris,
+)
+from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
+from ringfort.identity.names import Identity, Role, parse
+from ringfort.identity.revocation import Revocations, authority_key_id
+
+Expected = Callable[[Identity], bool]
+"""Whom the caller of `verify` is ready to speak with."""
+
+
+def anyone(_: Identity) -> bool:
+    """Whoever the authority names."""
+    return True
+
+
+def roles(*allowed: Role) -> Expected:
+    """Bearers of one of these roles."""
+    return lambda identity: identity.role in allowed
+
+
+def exactly(names: Collection[str]) -> Expected:
+    """Bearers of one of these names."""
+    wanted = frozenset(names)
+    return lambda identity: identity.uri in wanted
+
+
+def verify(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    bundle: Bundle,
+    now: datetime,
+    *,
+    expected: Expected,
+    address: Address | str | None = None,
+    revoked: Revocations | None = None,
+) -> Identity:
+    """Verify a certificate and say whom it names.
+
+    Args:
+        intermediates: issuing authorities beyond those of the bundle; verified under its roots like those.
+        expected: whom the caller is ready to speak with.
+        address: where the other side speaks from (or was called at); None only where nobody speaks, as in a file.
+        revoked: what is revoked; None leaves that out.
+
+    Raises:
+        IdentityRefused: it does not prove a name, or not one that is expected, from there.
+    """
+    return examine(leaf, intermediates, bundle, now, expected=expected, address=address, revoked=revoked)[0]
+
+
+def examine(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    bundle: Bundle,
+    now: datetime,
+    *,
+    expected: Expected,
+    address: Address | str | None = None,
+    revoked: Revocations | None = None,
+) -> tuple[Identity, x509.Certificate]:
+    """As `verify`; says also which issuing authority stands behind the name."""
+    _check_leaf_usage(leaf)
+    _check_key(leaf)
+    _check_validity(leaf, now)
+    issuer = _path(leaf, intermediates, bundle, now)
+    identity = _name(leaf, bundle)
+    if revoked is not None:
+        revoked.check(leaf, now)
+        if revoked.is_revoked(issuer):
+            message = f"its issuing authority {display(issuer)} is revoked"
+            raise IdentityRefused(Refusal.REVOKED, message, "RFC 5280, 6.3")
+    if not expected(identity):
+        message = f"{identity} is not among those who may speak here"
+        raise IdentityRefused(Refusal.WRONG_ROLE, message, "SPIFFE-ID, 3; the caller's policy")
+    if address is not None:
+        _check_address(leaf, identity, address)
+    return identity, issuer
+
+
+def _check_validity(leaf: x509.Certificate, now: datetime) -> None:
+    clause = "RFC 5280, 6.1.3 (a) (2)"
+    if now < leaf.not_valid_before_utc:
+        message = f"{display(leaf)} is valid from {leaf.not_valid_before_utc:%F %T} UTC only"
+        raise IdentityRefused(Refusal.NOT_YET_VALID, message, clause)
+    if now > leaf.not_valid_after_utc:
+        message = f"{display(leaf)} ended at {leaf.not_valid_after_utc:%F %T} UTC"
+        raise IdentityRefused(Refusal.EXPIRED, message, clause)
+    if leaf.not_valid_after_utc - leaf.not_valid_before_utc > LONGEST_LIFETIME:
+        message = f"{display(leaf)} is made for longer than {LONGEST_LIFETIME}"
+        raise IdentityRefused(Refusal.LIFETIME, message, "Ringfort's profile: at most 24 hours")
+
+
+def _check_key(leaf: x509.Certificate) -> None:
+    try:
+        key = leaf.public_key()
+    except (ValueError, TypeError) as error:
+        raise IdentityRefused(Refusal.MALFORMED, f"its key cannot be read: {error}", "RFC 5280, 4.1.2.7") from error
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, CURVES):
+        message = f"the key of {display(leaf)} is neither P-256 nor P-384"
+        raise IdentityRefused(Refusal.KEY_USAGE, message, "Ringfort's profile: 128 bits of security")
+
+
+def _check_leaf_usage(leaf: x509.Certificate) -> None:
+    basic = extension(leaf, x509.BasicConstraints)
+    if basic is not None and basic.value.ca:
+        raise IdentityRefused(Refusal.IS_AUTHORITY, f"{display(leaf)} is an authority's", "X509-SVID, 4.1 and 5.2")
+    usage = extension(leaf, x509.KeyUsage)
+    if usage is None or not usage.critical:
+        raise IdentityRefused(Refusal.KEY_USAGE, f"{display(leaf)} has no critical key usage", "X509-SVID, 4.3")
+    if usage.value.key_cert_sign or usage.value.crl_sign:
+        message = f"{display(leaf)} may sign certificates or revocation lists"
+        raise IdentityRefused(Refusal.IS_AUTHORITY, message, "X509-SVID, 4.3 and 5.2")
+    if not usage.value.digital_signature:
+        raise IdentityRefused(Refusal.KEY_USAGE, f"{display(leaf)} may not sign handshakes", "X509-SVID, 4.3")
+    purposes = extension(leaf, x509.ExtendedKeyUsage)
+    if purposes is not None and not _BOTH.issubset(purposes.value):
+        message = f"{display(leaf)} is not for both ends of a connection"
+        raise IdentityRefused(Refusal.KEY_USAGE, message, "X509-SVID, 4.4")
+
+
+_BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
+
+
+def _path(
+    leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], bundle: Bundle, now: datetime
+) -> x509.Certificate:
+    """The issuing authority above a leaf, verified under a root, and the leaf under it.
+
+    In two steps, because the library refuses URI name constraints (see `ringfort.identity.constraints`): the issuing
+    authority under the roots; then the leaf under a trust anchor (RFC 5280, 6.1.1 (d)) that is the authority verified
+    before, less the subtrees that are checked here.
+    """
+    wanted = authority_key_id(leaf)
+    known = [one for one in (*bundle.issuers, *intermediates) if one.subject == leaf.issuer and _key_id(one) == wanted]
+    if wanted is None or not known:
+        message = f"{display(leaf)} was issued by {leaf.issuer.rfc4514_string()!r}, whom nobody here knows"
+        raise IdentityRefused(Refusal.OTHER_AUTHORITY, message, "RFC 5280, 6.1.3 (a) (4)")
+    failure: IdentityRefused | None = None
+    for issuer in known[:MOST_CANDIDATES]:
+        try:
+            _verify_issuer(issuer, bundle, now)
+            _verify_under(leaf, issuer, now)
+        except IdentityRefused as error:
+            failure = failure or error
+        else:
+            return issuer
+    assert failure is not None
+    raise failure
+
+
+MOST_CANDIDATES = 4
+"""Authorities of one name and one key that are tried: an old and a new certificate, and a few to spare."""
+
+
+def _key_id(certificate: x509.Certificate) -> str | None:
+    try:
+        return authority_id(certificate)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # a key of a kind nobody here knows
+        return None
+
+
+def _verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> None:
+    verifier = (
+        PolicyBuilder()
+        .store(Store(list(bundle.roots)))
+        .time(now)
+        .max_chain_depth(1)
+        .extension_policies(ca_policy=_ROOT_POLICY, ee_policy=_ISSUER_POLICY)
+        .build_client_verifier()
+    )
+    try:
+        verifier.verify(issuer, [])
+    except VerificationError as error:
+        if now > issuer.not_valid_after_utc or now < issuer.not_valid_before_utc:
+            message = f"its issuing authority {display(issuer)} is not valid now"
+            raise IdentityRefused(Refusal.PATH, message, "RFC 5280, 6.1.3 (a) (2)") from error
+        message = f"its issuing authority {display(issuer)} is not under this trust domain's root: {_reason(error)}"
+        raise IdentityRefused(Refusal.OTHER_AUTHORITY, message, "RFC 5280, 6.1") from error
+
+
+def _verify_under(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
+    found = extension(issuer, x509.NameConstraints)
+    assert found is not None
+    constraints.check_uris(uris(leaf), found.value)
+    verifier = (
+        PolicyBuilder()
+        .store(Store([_anchor(issuer)]))
+        .time(now)
+        .max_chain_depth(0)
+        .extension_policies(ca_policy=_ANCHOR_POLICY, ee_policy=_LEAF_POLICY)
+        .build_client_verifier()
+    )
+    try:
+        verifier.verify(leaf, [])
+    except VerificationError as error:
+        reason = _reason(error)
+        if "name constraint" in reason:
+            message = f"{display(leaf)} has an address outside its issuer's blocks"
+            raise IdentityRefused(Refusal.CONSTRAINTS, message, constraints.CLAUSE) from error
+        raise IdentityRefused(Refusal.PATH, f"{display(leaf)} is not valid: {reason}", "RFC 5280, 6.1") from error
+
+
+def _reason(error: VerificationError) -> str:
+    return str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+
+
+@lru_cache(maxsize=64)
+def _anchor(issuer: x509.Certificate) -> x509.Certificate:
+    """A verified authority as a trust anchor: its name, key and extensions, the URI subtrees left out.
+
+    The signature is by a key that is thrown away: what makes it trusted is that it is handed over as an anchor.
+    """
+    key = issuer.public_key()
+    assert isinstance(key, EllipticCurvePublicKey)
+    builder = begin(issuer.subject, issuer.subject, key, (issuer.not_valid_before_utc, issuer.not_valid_after_utc))
+    for found in issuer.extensions:
+        value: x509.ExtensionType | None = found.value
+        if isinstance(value, x509.NameConstraints):
+            value = constraints.without_uris(value)
+        if isinstance(value, x509.AuthorityKeyIdentifier):
+            value = x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
+        if value is not None:
+            builder = builder.add_extension(value, found.critical)
+    return builder.sign(new_key(), hashes.SHA256())
+
+
+def _name(leaf: x509.Certificate, bundle: Bundle) -> Identity:
+    names = alternative_names(leaf)
+    if names is None:
+        raise IdentityRefused(Refusal.NAMES, "it names nobody", "X509-SVID, 2")
+    strange = [type(name).__name__ for name in names if not isinstance(name, _NAMES)]
+    if strange:
+        message = f"{display(leaf)} has names beyond URI and address: {', '.join(strange)}"
+        raise IdentityRefused(Refusal.NAMES, message, "Ringfort's profile; RFC 5280, 4.2.1.10")
+    found = uris(leaf)
+    if len(found) != 1:
+        message = f"it has {len(found)} URIs and must have exactly one"
+        raise IdentityRefused(Refusal.NAMES, message, "X509-SVID, 2 and 5.2")
+    try:
+        identity = parse(found[0])
+    except IdentityError as error:
+        raise IdentityRefused(Refusal.NAMES, error.message, "SPIFFE-ID, 2; X509-SVID, 5.2") from error
+    if identity.trust_domain != bundle.trust_domain:
+        message = f"{identity} is not in the trust domain {bundle.trust_domain}"
+        raise IdentityRefused(Refusal.TRUST_DOMAIN, message, "X509-SVID, 3.2; SPIFFE-ID, 3.1")
+    return identity
+
+
+_NAMES = (x509.UniformResourceIdentifier, x509.IPAddress)
+
+
+def _check_address(leaf: x509.Certificate, identity: Identity, address: Address | str) -> None:
+    places = addresses(leaf)
+    if not places and identity.role is Role.OPERATOR:
+        return
+    try:
+        here = plain_address(address)
+    except IdentityError as error:
+        raise IdentityRefused(Refusal.WRONG_ADDRESS, error.message, _ADDRESS_CLAUSE) from error
+    if here not in places:
+        message = f"{identity} spoke from {here}, and its certificate is good from {', '.join(map(str, places))} only"
+        raise IdentityRefused(Refusal.WRONG_ADDRESS, message, _ADDRESS_CLAUSE)
+
+
+_ADDRESS_CLAUSE = "RFC 5280, 4.2.1.6; an identity is bound to its address"
+
+
+# The library's own rules (signature, serial number, algorithms, validity, critical extensions that nobody knows) always
+# hold; these say which extensions there have to be.
+
+
+def _requires_authority(depth: int) -> Callable[[object, x509.Certificate, x509.BasicConstraints], None]:
+    def check(_: object, __: x509.Certificate, value: x509.BasicConstraints) -> None:
+        if not value.ca or value.path_length is None or value.path_length > depth:
+            raise ValueError(f"not an authority of path length {depth} (RFC 5280, 4.2.1.9)")
+
+    return check
+
+
+def _requires_signing(_: object, __: x509.Certificate, value: x509.KeyUsage) -> None:
+    if not value.key_cert_sign:
+        raise ValueError("an authority that may not sign certificates (RFC 5280, 4.2.1.3; X509-SVID, 4.3)")
+
+
+def _authority_policy(depth: int) -> ExtensionPolicy:
+    return (
+        ExtensionPolicy.webpki_defaults_ca()
+        .require_present(x509.BasicConstraints, Criticality.CRITICAL, _requires_authority(depth))
+        .require_present(x509.KeyUsage, Criticality.CRITICAL, _requires_signing)
+    )
+
+
+_ROOT_POLICY = _authority_policy(1)
+_ANCHOR_POLICY = _authority_policy(0).may_be_present(x509.NameConstraints, Criticality.CRITICAL, None)
+_ISSUER_POLICY = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.CRITICAL, _requires_authority(0))
+    .require_present(x509.KeyUsage, Criticality.CRITICAL, _requires_signing)
+    .require_present(x509.NameConstraints, Criticality.CRITICAL, None)
+    .require_present(x509.AuthorityKeyIdentifier, Criticality.NON_CRITICAL, None)
+    .require_present(x509.SubjectKeyIdentifier, Criticality.NON_CRITICAL, None)
+)
+_LEAF_POLICY = (
+    ExtensionPolicy.webpki_defaults_ee()
+    .require_present(x509.BasicConstraints, Criticality.CRITICAL, None)
+    .require_present(x509.KeyUsage, Criticality.CRITICAL, None)
+    .require_not_present(x509.NameConstraints)
+)
