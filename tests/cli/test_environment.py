@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,15 @@ class Desk:
         self.ok("propose", environment, *words)
         self.sign("alice", "bob", environment=environment)
         self.publish()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where this person remembers what was seen of repositories."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("state")
+        patch.setenv("XDG_STATE_HOME", str(path))
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +306,27 @@ def test_a_proposal_of_a_refuted_version_behind_the_tools_back_is_not_signed(des
     ran = desk("sign", "--key", desk.key("alice"), "--passphrase-file", desk.path / "words", "--yes")
     assert ran.code == 1
     assert "[exposures-open]" in ran.err
+
+
+def test_a_base_that_is_older_or_anothers_than_this_person_has_seen_is_not_signed_over(
+    waiting: Desk, finished: Desk
+) -> None:
+    """Whoever serves an outdated or a made-up repository could make a change look small that is not."""
+    ran = waiting("diff", waiting.declare(FLOW))
+    assert "first seen here: root 1 with SHA-256" in ran.err
+    waiting.sign("alice", "bob")
+    waiting.publish()
+    assert "first seen here" not in waiting("diff", waiting.declare()).err
+    shutil.rmtree(waiting.repository)
+    shutil.copytree(finished.repository, waiting.repository)
+    for verb in ("diff", "propose"):
+        assert "[rolled-back]" in waiting(verb, waiting.declare(OPEN)).err
+    (waiting.repository / "metadata" / "1.root.json").write_bytes(
+        (waiting.repository / "metadata" / "1.root.json").read_bytes() + b" "
+    )
+    ran = waiting("sign", "--key", waiting.key("online"), "--yes")
+    assert "[root-pinned]" in ran.err
+    assert "do not sign" in ran.err
 
 
 def test_one_signature_does_not_publish(waiting: Desk) -> None:

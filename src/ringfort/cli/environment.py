@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,6 +124,7 @@ def diff(ctx: click.Context, environment: str, directory: Path, all_rules: bool,
 
     repository, _ = _open(directory)
     published = repository.published()
+    _remember(directory, repository, published)
     meaning = _meaning(published, load_portable(environment))
     _print_meaning(meaning, published.version + 1, all_rules=all_rules, format_=format_)
     ctx.exit(0 if meaning.same else 1)
@@ -169,6 +171,7 @@ def propose(
         raise click.UsageError("give one --reason for each --accept-exposure, and each exposure once")
     repository, pending = _open(directory)
     published, now = repository.published(), _now()
+    _remember(directory, repository, published)
     old = published.targets.signed if published.targets else None
     loaded = load_portable(environment)
     text = to_bytes(loaded)
@@ -221,6 +224,8 @@ def sign(
 
     repository, pending = _open(directory)
     published = _published(repository)
+    if published is not None:
+        _remember(directory, repository, published)
     show(pending, published, environment, _now(), all_rules=all_rules)
     if not yes:
         click.confirm("Sign this?", abort=True, err=True)
@@ -306,6 +311,7 @@ def rotate(
 
     repository, pending = _open(directory)
     published, now = repository.published(), _now()
+    _remember(directory, repository, published)
     changes = {**named_keys(approvers), **dict.fromkeys(leaving)}
     if len(changes) != len(approvers) + len(leaving):
         raise click.UsageError("an approver is given a key and removed")
@@ -322,6 +328,18 @@ def _open(directory: Path) -> tuple[Repository, Pending]:
     from ringfort.publishing.repository import Repository
 
     return Repository(directory), Pending(directory / "pending")
+
+
+def _remember(directory: Path, repository: Repository, published: Published) -> None:
+    """Refuse another repository, or an older state, than this person has seen in this place."""
+    from ringfort.publishing.pinning import Memory
+
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ringfort" / "repositories"
+    first = Memory(state, str(directory.resolve())).check(repository, published)
+    if first:
+        notices().print(
+            f"first seen here: root 1 with SHA-256 {first}; compare it with the other approvers", markup=False
+        )
 
 
 def _published(repository: Repository) -> Published | None:

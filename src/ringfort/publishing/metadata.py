@@ -108,11 +108,12 @@ def inspected(root: Root) -> Holders:
         PublishingError: it is sound for TUF, but could let one person count for two, or somebody else sign.
     """
     approvers = root.roles[Targets.type]
-    keys = [root.keys[keyid] for keyid in approvers.keyids]
+    keys = [root.keys[keyid] for keyid in approvers.keyids if keyid in root.keys]
     online = {keyid for role in ONLINE_ROLES for keyid in root.roles[role].keyids}
     sound = (
-        all(root.roles[role].to_dict() == approvers.to_dict() for role in APPROVED_ROLES)
-        and len({name_of(key) for key in keys}) == len({str(key.keyval) for key in keys}) == len(keys)
+        all(isinstance(key, SSlibKey) for key in root.keys.values())
+        and all(root.roles[role].to_dict() == approvers.to_dict() for role in APPROVED_ROLES)
+        and len({name_of(key) for key in keys}) == len({str(key.keyval) for key in keys}) == len(approvers.keyids)
         and len(online) == 1
         and set(root.keys) == {*approvers.keyids, *online}
         and len({str(key.keyval) for key in root.keys.values()}) == len(root.keys)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from ringfort.environment.serialise import from_bytes
+from ringfort.environment.serialise import SerialisedError, from_bytes
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.metadata import (
     ONLINE_ROLES,
@@ -210,7 +210,10 @@ class Repository:
             len(publication.environment) != file.length
         ):
             raise PublishingError("environment-other", "this is not the environment that was signed")
-        from_bytes(publication.environment)
+        try:
+            from_bytes(publication.environment)
+        except SerialisedError as error:
+            raise PublishingError(error.code, f"what was signed is no environment: {error.message}") from error
         return targets, publication.environment
 
     def _announce(self, root: Metadata[Root], targets: Metadata[Targets], online: Signer, now: datetime) -> None:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from tuf.api.exceptions import (
@@ -67,23 +68,31 @@ class Refused:
         return self.code not in (Code.UNREACHABLE, Code.UNPUBLISHED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Accepted:
     """The environment in force. ``new`` is false when it was before.
 
     Attributes:
         version: the environment's version; it only grows.
-        data: its text; ``environment`` what it says.
+        data: its text, `environment` what it says.
         digest: SHA-256 of ``data``, hexadecimal.
         signers: names of the approvers whose signatures are on it.
     """
 
     version: int
     data: bytes
-    environment: Environment
     digest: str
     signers: tuple[str, ...]
     new: bool
+
+    @cached_property
+    def environment(self) -> Environment:
+        """What the text says; read when it is asked for, which takes a while where it is large.
+
+        Raises:
+            SerialisedError: it was kept by another release, in a form that this one does not know. Never where `new`.
+        """
+        return from_bytes(self.data)
 
 
 class Trust:
@@ -94,7 +103,6 @@ class Trust:
         self._pin = directory / "root.json"
         self._metadata = directory / "metadata"
         self._good = GoodStore(directory / "environments")
-        self._current: Accepted | None = None
 
     @classmethod
     def pin(cls, directory: Path, root: bytes) -> Trust:
@@ -119,13 +127,8 @@ class Trust:
 
     def last_good(self) -> Accepted | None:
         """The environment in force, from the disk: checked against its digest; None when there is none."""
-        good = self._good.read() if self._current is None else None
-        if good is not None:
-            try:
-                self._current = self._accepted(good, from_bytes(good.data), new=False)
-            except SerialisedError:  # kept by another version of Ringfort; it will be fetched again
-                return None
-        return self._current
+        good = self._good.read()
+        return _accepted(good, new=False) if good else None
 
     def update(self, fetcher: Fetcher, now: datetime) -> Accepted | Refused:
         """Ask the repository for what is in force, and check it.
@@ -171,7 +174,7 @@ class Trust:
     def _take(self, updater: _Updater, fetcher: LibraryFetcher) -> Accepted | Refused:
         """The environment of metadata that has been verified."""
         document = Metadata[Targets].from_file(str(self._metadata / "targets.json"))
-        targets, before = document.signed, self.last_good()
+        targets, before = document.signed, self._good.read()
         file = environment_target(targets)
         digest = file.hashes["sha256"]
         if targets.version < (floor := self._good.version()):
@@ -179,33 +182,21 @@ class Trust:
             return Refused(Code.ROLLED_BACK, message, fetcher.last)
         if before is not None and targets.version == before.version:
             if digest == before.digest:
-                return before
+                return _accepted(before, new=False)
             return Refused(Code.FORKED, f"there are two environments of version {targets.version}", fetcher.last)
-        names = signers(updater.root, document)
-        return self._keep(targets.version, file, digest, names, updater)
-
-    def _keep(
-        self, version: int, file: TargetFile, digest: str, names: tuple[str, ...], updater: _Updater
-    ) -> Accepted | Refused:
-        before = self._current
         if before is not None and before.digest == digest:  # the same environment, signed anew
-            data, environment = before.data, before.environment
+            data = before.data
         else:
             data = updater.environment(file, self._good.incoming)
-            try:
-                environment = from_bytes(data)
-            except SerialisedError as error:
-                return Refused(
-                    Code.MALFORMED, f"version {version} is signed, but no environment: {error.message}", TARGET
-                )
-        good = Good(version, digest, names, data)
+        good = Good(targets.version, digest, signers(updater.root, document), data)
+        accepted = _accepted(good, new=True)
+        try:
+            accepted.environment  # noqa: B018  # what cannot be read is not kept
+        except SerialisedError as error:
+            message = f"version {targets.version} is signed, but no environment: {error.message}"
+            return Refused(Code.MALFORMED, message, TARGET)
         self._good.write(good)
-        self._current = self._accepted(good, environment, new=False)
-        return self._accepted(good, environment, new=True)
-
-    @staticmethod
-    def _accepted(good: Good, environment: Environment, *, new: bool) -> Accepted:
-        return Accepted(good.version, good.data, environment, good.digest, good.signers, new)
+        return accepted
 
     def _refused(self, error: Exception, file: str, now: datetime) -> Refused:
         code = _code(error, file)
@@ -216,6 +207,10 @@ class Trust:
         if code is Code.MISSING and file.endswith("timestamp.json") and not self._good.version():
             code = Code.UNPUBLISHED
         return Refused(code, str(error), file)
+
+
+def _accepted(good: Good, *, new: bool) -> Accepted:
+    return Accepted(good.version, good.data, good.digest, good.signers, new)
 
 
 _MAY_BE_IN_BETWEEN = (Code.UNSIGNED, Code.UNDER_SIGNED, Code.MIXED, Code.MISSING)
