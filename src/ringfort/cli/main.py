@@ -22,6 +22,7 @@ VERBS = {
     "verify": "ringfort.cli.verify",
     "explain": "ringfort.cli.explain",
     "environment": "ringfort.cli.environment",
+    "identity": "ringfort.cli.identity",
     "up": "ringfort.cli.up",
     "down": "ringfort.cli.down",
     "drill": "ringfort.cli.drill",

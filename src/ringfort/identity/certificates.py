@@ -8,12 +8,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from ringfort.environment.model import Address
-from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
+from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import SCHEME, check_trust_domain
 
 Uri = x509.UniformResourceIdentifier
@@ -76,22 +77,25 @@ def key_usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises when a part that it reads only when asked turns out to be malformed or unknown."""
+
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
 
 
 def extension(certificate: x509.Certificate, kind: type[Kind]) -> x509.Extension[Kind] | None:
-    """An extension, or None where there is none.
-
-    Raises:
-        IdentityRefused: the extensions cannot be read.
-    """
+    """An extension, or None where there is none. Raises one of `UNREADABLE` for what cannot be read."""
     try:
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return None
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        message = f"the certificate's extensions cannot be read: {error}"
-        raise IdentityRefused(Refusal.MALFORMED, message, "RFC 5280, 4.2") from error
 
 
 def alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
@@ -136,11 +140,20 @@ def authority_id(authority: x509.Certificate) -> str:
     return x509.SubjectKeyIdentifier.from_public_key(authority.public_key()).digest.hex()
 
 
+def authority_key_id(certificate: x509.Certificate) -> str | None:
+    """The key identifier of the authority that signed a certificate (RFC 5280, 4.2.1.1), in hexadecimal."""
+    try:
+        value = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except (x509.ExtensionNotFound, *UNREADABLE):
+        return None
+    return None if value.key_identifier is None else value.key_identifier.hex()
+
+
 def display(certificate: x509.Certificate) -> str:
     """A certificate in a message: its URI or subject, and its serial number."""
     try:
         names = uris(certificate)
-    except IdentityRefused:
+    except UNREADABLE:
         names = []
     name = names[0] if names else certificate.subject.rfc4514_string() or "a certificate"
     return f"{name[:200]} ({serial(certificate)})"
@@ -167,7 +180,7 @@ def from_pem(data: bytes) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(data))
     except ValueError as error:
-        raise IdentityError("identity-not-certificates", f"these are no certificates in PEM: {error}") from error
+        raise IdentityError("identity-not-certificates", "these are no certificates in PEM") from error
 
 
 def plain_address(address: Address | str) -> Address:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ringfort.identity.authority import LONGEST_LIFETIME, Issuer, Root
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import authority_id, display
+from ringfort.identity.certificates import authority_id, authority_key_id, display
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 
 LIST_LIFETIME = timedelta(hours=24)
@@ -37,15 +37,6 @@ def revoked(certificate: x509.Certificate, since: datetime) -> Revoked:
     if identifier is None:
         raise IdentityError("identity-malformed", f"{display(certificate)} does not name its authority's key")
     return Revoked(identifier, certificate.serial_number, since)
-
-
-def authority_key_id(certificate: x509.Certificate) -> str | None:
-    """The key identifier of the authority that signed a certificate (RFC 5280, 4.2.1.1), in hexadecimal."""
-    try:
-        value = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None
-    return None if value.key_identifier is None else value.key_identifier.hex()
 
 
 def sign_list(
@@ -93,7 +84,7 @@ def renew_list(
     known, number = list(entries), 1
     if previous is not None:
         known += [Revoked(identifier, old.serial_number, old.revocation_date_utc) for old in previous]
-        number = _number(previous) + 1
+        number = list_number(previous) + 1
     if isinstance(authority, Root):
         return sign_list(authority, number, known, now, authority.certificate.not_valid_after_utc - now)
     return sign_list(authority, number, (one for one in known if one.since + LONGEST_LIFETIME >= now), now)
@@ -135,7 +126,7 @@ class Revocations:
         states: dict[str, State] = {}
         entries: dict[str, frozenset[tuple[str, int]]] = {}
         for crl in lists:
-            identifier, number = _authority_of(crl, bundle), _number(crl)
+            identifier, number = _authority_of(crl, bundle), list_number(crl)
             if crl.next_update_utc is None:  # RFC 5280, 5.1.2.5
                 raise IdentityError("identity-revocation-list", "a revocation list does not say until when it is good")
             if identifier not in states or number > states[identifier].number:
@@ -189,7 +180,12 @@ def _authority_of(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:
     raise IdentityError("identity-revocation-list", message)
 
 
-def _number(crl: x509.CertificateRevocationList) -> int:
+def list_number(crl: x509.CertificateRevocationList) -> int:
+    """The number of a list (RFC 5280, 5.2.3), 0 where it has none.
+
+    Raises:
+        IdentityError: it is a delta or a partial list.
+    """
     number = 0
     for found in crl.extensions:
         if isinstance(found.value, x509.CRLNumber):

@@ -17,7 +17,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -27,11 +27,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ringfort.environment.model import Network
 from ringfort.identity.authority import Issuer, Root
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import CURVES, PrivateKey, authority_id, display, from_pem, to_pem
+from ringfort.identity.certificates import CURVES, PrivateKey, authority_id, authority_key_id, display, from_pem, to_pem
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.pkcs8 import encrypted_pem
-from ringfort.identity.revocation import Revocations, Revoked, authority_key_id, renew_list, sign_list
+from ringfort.identity.revocation import Revocations, Revoked, renew_list, sign_list
 
 SHORTEST_PASSPHRASE = 12
 LARGEST = 16 * 1024 * 1024
@@ -183,7 +183,7 @@ class Store:
         _replace(self.directory / "crl" / f"{name}.pem", crl.public_bytes(Encoding.PEM), 0o644)
 
     def _certificate(self, name: str) -> x509.Certificate:
-        return from_pem(_read(self.directory / name))[0]
+        return from_pem(read_file(self.directory / name))[0]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -202,7 +202,7 @@ def read_bundle(path: Path) -> Bundle:
     Raises:
         IdentityError: it cannot be read, or holds none.
     """
-    return Bundle.from_pem(_read(path))
+    return Bundle.from_pem(read_file(path))
 
 
 def write_bundle(path: Path, bundle: Bundle) -> None:
@@ -216,12 +216,17 @@ def read_credential(path: Path) -> Credential:
     Raises:
         IdentityError: it cannot be read, or holds none.
     """
-    return Credential.from_pem(_read(path))
+    return Credential.from_pem(read_file(path))
 
 
 def write_credential(path: Path, credential: Credential) -> None:
     """Put a key and its certificates in place of what may be there: whoever reads finds the old pair or the new one."""
     _replace(path, credential.to_pem(), 0o600)
+
+
+def write_chain(path: Path, chain: Sequence[x509.Certificate]) -> None:
+    """Put a certificate and its issuing authority's in place of what may be there."""
+    _replace(path, to_pem(chain), 0o644)
 
 
 def read_list(path: Path) -> x509.CertificateRevocationList:
@@ -231,13 +236,13 @@ def read_list(path: Path) -> x509.CertificateRevocationList:
         IdentityError: it cannot be read, or holds none.
     """
     try:
-        return x509.load_pem_x509_crl(_read(path))
+        return x509.load_pem_x509_crl(read_file(path))
     except ValueError as error:
         raise IdentityError("identity-revocation-list", f"{path} holds no revocation list: {error}") from error
 
 
 def _private_key(path: Path, passphrase: bytes | None) -> PrivateKey:
-    data = _read(path)
+    data = read_file(path)
     try:
         key = load_pem_private_key(data, passphrase)
     except TypeError as error:
@@ -251,7 +256,12 @@ def _private_key(path: Path, passphrase: bytes | None) -> PrivateKey:
     raise IdentityError("identity-key-kind", f"the key in {path} is neither P-256 nor P-384")
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """A file, if it is not too large.
+
+    Raises:
+        IdentityError: it cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(LARGEST + 1)

@@ -8,40 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from cryptography.x509.verification import (
-    Criticality,
-    ExtensionPolicy,
-    PolicyBuilder,
-    Store,
-    VerificationError,
-)
 
 from ringfort.environment.model import Address
-from ringfort.identity import constraints
 from ringfort.identity.authority import LONGEST_LIFETIME
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import (
     CURVES,
+    UNREADABLE,
     addresses,
     alternative_names,
-    authority_id,
-    begin,
     display,
     extension,
-    new_key,
     plain_address,
     uris,
 )
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 from ringfort.identity.names import Identity, Role, parse
-from ringfort.identity.revocation import Revocations, authority_key_id
+from ringfort.identity.path import verified_issuer
+from ringfort.identity.revocation import Revocations
 
 Expected = Callable[[Identity], bool]
 """Whom the caller of `verify` is ready to speak with."""
@@ -98,11 +86,14 @@ def examine(
     revoked: Revocations | None = None,
 ) -> tuple[Identity, x509.Certificate]:
     """As `verify`; says also which issuing authority stands behind the name."""
-    _check_leaf_usage(leaf)
-    _check_key(leaf)
-    _check_validity(leaf, now)
-    issuer = _path(leaf, intermediates, bundle, now)
-    identity = _name(leaf, bundle)
+    try:
+        _check_leaf_usage(leaf)
+        _check_key(leaf)
+        _check_validity(leaf, now)
+        issuer = verified_issuer(leaf, intermediates, bundle, now)
+        identity = _name(leaf, bundle)
+    except UNREADABLE as error:
+        raise IdentityRefused(Refusal.MALFORMED, f"the certificate cannot be read: {error}", "RFC 5280, 4") from error
     if revoked is not None:
         revoked.check(leaf, now)
         if revoked.is_revoked(issuer):
@@ -130,10 +121,7 @@ def _check_validity(leaf: x509.Certificate, now: datetime) -> None:
 
 
 def _check_key(leaf: x509.Certificate) -> None:
-    try:
-        key = leaf.public_key()
-    except (ValueError, TypeError) as error:
-        raise IdentityRefused(Refusal.MALFORMED, f"its key cannot be read: {error}", "RFC 5280, 4.1.2.7") from error
+    key = leaf.public_key()
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, CURVES):
         message = f"the key of {display(leaf)} is neither P-256 nor P-384"
         raise IdentityRefused(Refusal.KEY_USAGE, message, "Ringfort's profile: 128 bits of security")
@@ -158,109 +146,6 @@ def _check_leaf_usage(leaf: x509.Certificate) -> None:
 
 
 _BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
-
-
-def _path(
-    leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], bundle: Bundle, now: datetime
-) -> x509.Certificate:
-    """The issuing authority above a leaf, verified under a root, and the leaf under it.
-
-    In two steps, because the library refuses URI name constraints (see `ringfort.identity.constraints`): the issuing
-    authority under the roots; then the leaf under a trust anchor (RFC 5280, 6.1.1 (d)) that is the authority verified
-    before, less the subtrees that are checked here.
-    """
-    wanted = authority_key_id(leaf)
-    known = [one for one in (*bundle.issuers, *intermediates) if one.subject == leaf.issuer and _key_id(one) == wanted]
-    if wanted is None or not known:
-        message = f"{display(leaf)} was issued by {leaf.issuer.rfc4514_string()!r}, whom nobody here knows"
-        raise IdentityRefused(Refusal.OTHER_AUTHORITY, message, "RFC 5280, 6.1.3 (a) (4)")
-    failure: IdentityRefused | None = None
-    for issuer in known[:MOST_CANDIDATES]:
-        try:
-            _verify_issuer(issuer, bundle, now)
-            _verify_under(leaf, issuer, now)
-        except IdentityRefused as error:
-            failure = failure or error
-        else:
-            return issuer
-    assert failure is not None
-    raise failure
-
-
-MOST_CANDIDATES = 4
-"""Authorities of one name and one key that are tried: an old and a new certificate, and a few to spare."""
-
-
-def _key_id(certificate: x509.Certificate) -> str | None:
-    try:
-        return authority_id(certificate)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # a key of a kind nobody here knows
-        return None
-
-
-def _verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> None:
-    verifier = (
-        PolicyBuilder()
-        .store(Store(list(bundle.roots)))
-        .time(now)
-        .max_chain_depth(1)
-        .extension_policies(ca_policy=_ROOT_POLICY, ee_policy=_ISSUER_POLICY)
-        .build_client_verifier()
-    )
-    try:
-        verifier.verify(issuer, [])
-    except VerificationError as error:
-        if now > issuer.not_valid_after_utc or now < issuer.not_valid_before_utc:
-            message = f"its issuing authority {display(issuer)} is not valid now"
-            raise IdentityRefused(Refusal.PATH, message, "RFC 5280, 6.1.3 (a) (2)") from error
-        message = f"its issuing authority {display(issuer)} is not under this trust domain's root: {_reason(error)}"
-        raise IdentityRefused(Refusal.OTHER_AUTHORITY, message, "RFC 5280, 6.1") from error
-
-
-def _verify_under(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
-    found = extension(issuer, x509.NameConstraints)
-    assert found is not None
-    constraints.check_uris(uris(leaf), found.value)
-    verifier = (
-        PolicyBuilder()
-        .store(Store([_anchor(issuer)]))
-        .time(now)
-        .max_chain_depth(0)
-        .extension_policies(ca_policy=_ANCHOR_POLICY, ee_policy=_LEAF_POLICY)
-        .build_client_verifier()
-    )
-    try:
-        verifier.verify(leaf, [])
-    except VerificationError as error:
-        reason = _reason(error)
-        if "name constraint" in reason:
-            message = f"{display(leaf)} has an address outside its issuer's blocks"
-            raise IdentityRefused(Refusal.CONSTRAINTS, message, constraints.CLAUSE) from error
-        raise IdentityRefused(Refusal.PATH, f"{display(leaf)} is not valid: {reason}", "RFC 5280, 6.1") from error
-
-
-def _reason(error: VerificationError) -> str:
-    return str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
-
-
-@lru_cache(maxsize=64)
-def _anchor(issuer: x509.Certificate) -> x509.Certificate:
-    """A verified authority as a trust anchor: its name, key and extensions, the URI subtrees left out.
-
-    The signature is by a key that is thrown away: what makes it trusted is that it is handed over as an anchor.
-    """
-    key = issuer.public_key()
-    assert isinstance(key, EllipticCurvePublicKey)
-    builder = begin(issuer.subject, issuer.subject, key, (issuer.not_valid_before_utc, issuer.not_valid_after_utc))
-    for found in issuer.extensions:
-        value: x509.ExtensionType | None = found.value
-        if isinstance(value, x509.NameConstraints):
-            value = constraints.without_uris(value)
-        if isinstance(value, x509.AuthorityKeyIdentifier):
-            value = x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
-        if value is not None:
-            builder = builder.add_extension(value, found.critical)
-    return builder.sign(new_key(), hashes.SHA256())
 
 
 def _name(leaf: x509.Certificate, bundle: Bundle) -> Identity:
@@ -302,46 +187,3 @@ def _check_address(leaf: x509.Certificate, identity: Identity, address: Address 
 
 
 _ADDRESS_CLAUSE = "RFC 5280, 4.2.1.6; an identity is bound to its address"
-
-
-# The library's own rules (signature, serial number, algorithms, validity, critical extensions that nobody knows) always
-# hold; these say which extensions there have to be.
-
-
-def _requires_authority(depth: int) -> Callable[[object, x509.Certificate, x509.BasicConstraints], None]:
-    def check(_: object, __: x509.Certificate, value: x509.BasicConstraints) -> None:
-        if not value.ca or value.path_length is None or value.path_length > depth:
-            raise ValueError(f"not an authority of path length {depth} (RFC 5280, 4.2.1.9)")
-
-    return check
-
-
-def _requires_signing(_: object, __: x509.Certificate, value: x509.KeyUsage) -> None:
-    if not value.key_cert_sign:
-        raise ValueError("an authority that may not sign certificates (RFC 5280, 4.2.1.3; X509-SVID, 4.3)")
-
-
-def _authority_policy(depth: int) -> ExtensionPolicy:
-    return (
-        ExtensionPolicy.webpki_defaults_ca()
-        .require_present(x509.BasicConstraints, Criticality.CRITICAL, _requires_authority(depth))
-        .require_present(x509.KeyUsage, Criticality.CRITICAL, _requires_signing)
-    )
-
-
-_ROOT_POLICY = _authority_policy(1)
-_ANCHOR_POLICY = _authority_policy(0).may_be_present(x509.NameConstraints, Criticality.CRITICAL, None)
-_ISSUER_POLICY = (
-    ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.CRITICAL, _requires_authority(0))
-    .require_present(x509.KeyUsage, Criticality.CRITICAL, _requires_signing)
-    .require_present(x509.NameConstraints, Criticality.CRITICAL, None)
-    .require_present(x509.AuthorityKeyIdentifier, Criticality.NON_CRITICAL, None)
-    .require_present(x509.SubjectKeyIdentifier, Criticality.NON_CRITICAL, None)
-)
-_LEAF_POLICY = (
-    ExtensionPolicy.webpki_defaults_ee()
-    .require_present(x509.BasicConstraints, Criticality.CRITICAL, None)
-    .require_present(x509.KeyUsage, Criticality.CRITICAL, None)
-    .require_not_present(x509.NameConstraints)
-)
