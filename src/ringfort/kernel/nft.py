@@ -79,9 +79,18 @@ def ruleset(namespace: str) -> dict[str, Any]:
 
 def counters(namespace: str) -> dict[str, int]:
     """Packets of every named counter of a namespace."""
+    return {name: packets for table in counters_by_table(namespace).values() for name, packets in table.items()}
+
+
+def counters_by_table(namespace: str) -> dict[tuple[str, str], dict[str, int]]:
+    """Packets of every named counter of a namespace, by family and name of its table."""
     document = _document(run(namespace, "list counters", as_json=True))
-    found = [entry["counter"] for entry in document["nftables"] if "counter" in entry]
-    return {counter["name"]: counter["packets"] for counter in found}
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for entry in document["nftables"]:
+        if "counter" in entry:
+            counter = entry["counter"]
+            found.setdefault((counter["family"], counter["table"]), {})[counter["name"]] = counter["packets"]
+    return found
 
 
 def _document(text: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What a device holds before its first environment: everything is refused but the way to the controllers.
 
 The same for every router and host, and for every switch: nothing is known yet but where the controllers are.
-Connections to them pass wherever the device stands on the way, and their replies; a controller's own host takes them. Nothing else
-passes, not even what belongs to a connection that was accepted before.
+Connections to them pass wherever the device stands on the way, and their replies; a controller's own host takes them.
+Nothing else passes, not even what belongs to a connection that was accepted before.
 """
 
 from __future__ import annotations

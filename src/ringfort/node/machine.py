@@ -84,10 +84,12 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """The rules of some devices are not what was loaded. ``what`` says so to people."""
+    """The rules of some devices are not what was loaded: how, in nft's words, and who did it as far as is known."""
 
     devices: tuple[str, ...]
     what: str
+    changes: tuple[str, ...] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Tell:
 
     kind: Kind
     what: str
+    changes: tuple[str, ...] = ()
+    by: str = ""
 
     @property
     def alert(self) -> bool:
@@ -230,10 +234,10 @@ def step(state: State, event: Event, now: float) -> Step:
             return _lost(state, revision)
         case Reached(revision):
             return _reached(state, revision)
-        case Drifted(devices, what):
+        case Drifted(devices, what, changes, by):
             # If another device is known not to hold its rules, loading these alone would hide that.
             chosen = devices if state.loaded == state.enforced else ()
-            return state, (Load(state.enforced, chosen), Tell(Kind.DRIFT, what))
+            return state, (Load(state.enforced, chosen), Tell(Kind.DRIFT, what, changes, by))
         case NotKept(reason):
             return _not_kept(state, reason)
         case Passed():

@@ -1,0 +1,212 @@
+"""How a node speaks with its controllers: HTTP/1.1 over mutual TLS, bounded in time and in memory.
+
+Controllers are tried in the order of the configuration, beginning with the one that answered last. Nothing that a
+controller says is trusted for what it says: the environment is verified by its signatures.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ringfort.environment.model import Address
+from ringfort.errors import RingfortError
+from ringfort.node.errors import ControllerError
+from ringfort.publishing.fetching import CHUNK, NotThereError, UnreachableError
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 10.0
+"""How long a controller may take to begin an answer, and to go on with it."""
+
+WHOLE_SECONDS = 60.0
+"""How long it may take for all of it."""
+
+MOST_BYTES = 256 * 1024
+"""Bytes of an answer that are read, other than files of the repository, which bound themselves."""
+
+Connect = Callable[[Address, int, float], ssl.SSLSocket]
+"""Opens a connection to a controller and verifies who is there; raises `OSError` or `RingfortError`."""
+
+NOT_FOUND = 404
+
+
+class Client:
+    """One connection at a time, for one thread. It is opened when needed and kept open."""
+
+    def __init__(
+        self,
+        name: str,
+        controllers: tuple[tuple[Address, int], ...],
+        connect: Connect,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._controllers = list(controllers)
+        self._connect = connect
+        self._clock = clock
+        self._connection: http.client.HTTPConnection | None = None
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # --- what a node asks ---
+
+    def desired(self, known: int, seconds: float) -> int:
+        """See `ringfort.node.ports.Controller`."""
+        path = f"/v1/nodes/{quote(self._name, safe='')}/desired?known={known}"
+        return _number(self._json("GET", path, wait=seconds), "version")
+
+    def report(self, document: Mapping[str, Any], *, fresh: bool) -> None:
+        """See `ringfort.node.ports.Controller`."""
+        if fresh:
+            self.close()
+        self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/reports", document)
+
+    def renew(self, csr: str) -> str:
+        """A new certificate for the key that made ``csr``: its chain, PEM."""
+        answer = self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/renewals", {"csr": csr})
+        return _text(answer, "chain")
+
+    def enrol(self, csr: str) -> str:
+        """The first certificate; the connection has to be made with a token. Its chain, PEM."""
+        return _text(self._json("POST", "/v1/enrolments", {"csr": csr}), "chain")
+
+    def fetch(self, path: str) -> Iterator[bytes]:
+        """See `ringfort.publishing.fetching.Fetcher`: pieces; whoever takes them bounds how many."""
+        response = None
+        try:
+            response = self._send("GET", f"/v1/environment/{quote(path)}", None, {}, 0.0)
+            if response.status == NOT_FOUND:
+                self._rest(response)
+                raise NotThereError(path)
+            if response.status != http.client.OK:
+                raise UnreachableError(f"{path}: {self._problem(response)}")
+            yield from self._pieces(response)
+        except ControllerError as error:
+            raise UnreachableError(f"{path}: {error.message}") from error
+        finally:
+            if response is not None and not response.isclosed():
+                self.close()  # what was not read would be taken for the next answer
+
+    # --- HTTP ---
+
+    def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait: float = 0.0) -> Any:  # noqa: ANN401
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers |= {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+        data = json.dumps(body, separators=(",", ":")).encode() if body is not None else None
+        response = self._send(method, path, data, headers, wait)
+        if not http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
+            raise ControllerError("refused-by-controller", self._problem(response))
+        try:
+            return json.loads(self._rest(response))
+        except ValueError as error:
+            raise ControllerError("bad-answer", "the controller's answer is no JSON") from error
+
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], wait: float
+    ) -> http.client.HTTPResponse:
+        """Send a request and read the head of its answer.
+
+        A kept connection may have been closed meanwhile; then there is one more try. Writes carry a key that makes
+        doing them twice the same as once.
+        """
+        kept = self._connection is not None
+        try:
+            return self._exchange(method, path, body, headers, wait)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if not kept:
+                raise ControllerError("unreachable", f"no answer: {_reason(error)}") from error
+        try:
+            return self._exchange(method, path, body, headers, wait)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ControllerError("unreachable", f"no answer: {_reason(error)}") from error
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], wait: float
+    ) -> http.client.HTTPResponse:
+        connection = self._connection or self._open()
+        self._connection = connection
+        connection.request(method, path, body, dict(headers))
+        connection.sock.settimeout(ANSWER_SECONDS + wait)
+        response = connection.getresponse()
+        connection.sock.settimeout(ANSWER_SECONDS)
+        return response
+
+    def _open(self) -> http.client.HTTPConnection:
+        reasons = []
+        for number, (address, port) in enumerate(self._controllers):
+            try:
+                opened = self._connect(address, port, CONNECT_SECONDS)
+            except (OSError, RingfortError) as error:
+                reasons.append(f"{address} port {port}: {_reason(error)}")
+                continue
+            if number:  # begin with this one next time
+                self._controllers.insert(0, self._controllers.pop(number))
+            host = f"[{address}]" if address.version == 6 else str(address)
+            connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
+            connection.sock = opened
+            connection.auto_open = 0  # never in the clear
+            return connection
+        raise ControllerError("unreachable", "; ".join(reasons) or "no controller is configured")
+
+    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        deadline = self._clock() + WHOLE_SECONDS
+        try:
+            while piece := response.read1(CHUNK):
+                yield piece
+                if self._clock() > deadline:
+                    raise TimeoutError(f"it took longer than {WHOLE_SECONDS:g} s")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ControllerError("unreachable", f"the answer broke off: {_reason(error)}") from error
+
+    def _rest(self, response: http.client.HTTPResponse) -> bytes:
+        """A small answer, whole."""
+        content = bytearray()
+        for piece in self._pieces(response):
+            content += piece
+            if len(content) > MOST_BYTES:
+                self.close()
+                raise ControllerError("bad-answer", f"the answer is larger than {MOST_BYTES:,} bytes")
+        return bytes(content)
+
+    def _problem(self, response: http.client.HTTPResponse) -> str:
+        """What a problem document (RFC 9457) says, or the status alone."""
+        try:
+            document = json.loads(self._rest(response))
+            code = str(document["type"]).rpartition("/")[2]
+            return f"{response.status} {code}: {str(document['detail'])[:300]}"
+        except (ValueError, KeyError, TypeError):
+            return f"{response.status} {response.reason[:100]}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RingfortError):
+        return error.message
+    return str(error) or type(error).__name__
+
+
+def _number(answer: object, key: str) -> int:
+    value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ControllerError("bad-answer", f"the controller's answer has no {key}")
+    return value
+
+
+def _text(answer: object, key: str) -> str:
+    value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, str):
+        raise ControllerError("bad-answer", f"the controller's answer has no {key}")
+    return value

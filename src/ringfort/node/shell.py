@@ -1,0 +1,336 @@
+"""The process: performs what the machine decides, on the kernel and the disk, and hears what happens.
+
+One thread does all of that. Two more speak with controllers (`listener`, `reporter`) and hand over events; they never
+touch a rule. Whenever the process dies, the rules stay as they are, and it goes on from its journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import select
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ringfort.kernel.changes import Changes
+from ringfort.node import clock
+from ringfort.node.configuration import Configuration
+from ringfort.node.devices import Devices
+from ringfort.node.disk import Disk
+from ringfort.node.enforcer import Enforcer
+from ringfort.node.journal import CLOSED, Revision
+from ringfort.node.listener import Listener
+from ringfort.node.machine import (
+    Ask,
+    Drifted,
+    Effect,
+    Event,
+    Keep,
+    Kind,
+    Load,
+    Loaded,
+    Lost,
+    NotKept,
+    NotLoaded,
+    Passed,
+    Prepared,
+    Prune,
+    Reached,
+    State,
+    Tell,
+    begin,
+    step,
+    wake,
+)
+from ringfort.node.outbox import Happening, Outbox
+from ringfort.node.policy import Policy, closed_policy
+from ringfort.node.ports import Controller, EnforcementPoint
+from ringfort.node.reporter import Reporter
+from ringfort.node.system import Bell, log, notify, software
+
+COUNT_SECONDS = 30.0
+"""How often counters are read for the report."""
+
+MOST_COUNTERS = 2000
+
+
+@dataclass(slots=True)
+class Links:
+    """How a node speaks with its controllers: two connections, one that waits for news and one that reports."""
+
+    listening: Controller
+    reporting: Controller
+    renew: Callable[[Controller], None] = lambda _controller: None
+    expires: Callable[[], str] = lambda: ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What was said last: what is held, how many events wait, and how the controllers can be reached."""
+
+    held: object = None
+    waiting: int = 0
+    failure: str = ""
+    reached: bool = False
+
+
+class Shell:
+    """One node; `run` returns when it is asked to end. Everything but `end` belongs to one thread.
+
+    Args:
+        configuration: what an operator said.
+        disk: the state directory; not held yet.
+        links: how it speaks with its controllers.
+        points: the enforcement points, by device in words.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        disk: Disk,
+        links: Links,
+        points: Mapping[str, EnforcementPoint] | None = None,
+    ) -> None:
+        self._configuration, self._disk, self._links = configuration, disk, links
+        self._closed = closed_policy(configuration.known_devices, configuration.controllers)
+        self._policy: Policy | None = None
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._bell = Bell()
+        self._stop = threading.Event()
+        self._poller = select.poll()
+        self._devices = Devices(
+            Enforcer(configuration.places, configuration.tolerated),
+            points,
+            sysctl=configuration.sysctl,
+            watched=self._watched,
+        )
+        self._outbox = Outbox(disk.directory / "outbox.json")
+        self._count_at = 0.0
+        self._said = _Said()
+        self._state: State
+        self._reporter = Reporter(
+            links.reporting,
+            self._outbox,
+            lambda revision: self._post(Reached(revision)),
+            links.renew,
+            self._bell.ring,
+            self._stop,
+        )
+        self._listener = Listener(
+            configuration.name,
+            disk,
+            links.listening,
+            self._closed,
+            lambda revision: self._post(Prepared(revision)),
+            self._alert,
+            self._stop,
+            configuration.refresh_seconds,
+        )
+
+    def end(self) -> None:
+        """Ask it to end; from any thread, or from a signal's handler."""
+        self._stop.set()
+        self._bell.ring()
+
+    def run(self) -> None:
+        """Enforce until asked to end. The rules stay.
+
+        Raises:
+            RingfortError: another process works on the state directory.
+        """
+        self._disk.hold()
+        try:
+            with self._bell:
+                self._poller.register(self._bell, select.POLLIN)
+                self._run()
+        finally:
+            self._stop.set()
+            self._reporter.end()
+            self._devices.close()
+            self._disk.release()
+
+    def _run(self) -> None:
+        now = clock.since_boot()
+        state, effects = begin(self._disk.journal(), clock.boot(), now, self._configuration.confirm_seconds)
+        self._perform(state, state, effects)  # the rules are there before anybody is spoken with
+        for name, work in (("listener", self._listener.run), ("reporter", self._reporter.run)):
+            threading.Thread(target=work, name=name, daemon=True).start()
+        notify("READY=1")
+        while not self._stop.is_set():
+            self._turn()
+        notify("STOPPING=1")
+
+    def _turn(self) -> None:
+        now = clock.since_boot()
+        due = [self._devices.wake(), self._count_at, *([when] if (when := wake(self._state)) is not None else [])]
+        # poll(2) takes whole milliseconds: round up, or the last one is spent spinning
+        self._poller.poll(max(0, int((min(due) - now) * 1000) + 1))
+        self._bell.quiet()
+        now = clock.since_boot()
+        self._devices.heard(now)
+        for drift in self._devices.due(now):
+            what = f"{drift.devices[0]}: the rules were changed" + (f" by {drift.by}" if drift.by else "")
+            self._happens(Drifted(drift.devices, what, drift.changes, drift.by))
+        while not self._events.empty():
+            self._happens(self._events.get())
+        if (when := wake(self._state)) is not None and when <= clock.since_boot():
+            self._happens(Passed())
+        for words in self._devices.new_foreign():
+            self._tell("foreign-table", words, alert=True)
+        self._report(now)
+        notify("WATCHDOG=1")
+
+    # --- events and effects ---
+
+    def _post(self, event: Event) -> None:
+        """From another thread."""
+        self._events.put(event)
+        self._bell.ring()
+
+    def _happens(self, event: Event) -> None:
+        before = self._state
+        after, effects = step(before, event, clock.since_boot())
+        self._perform(before, after, effects)
+
+    def _perform(self, before: State, after: State, effects: tuple[Effect, ...]) -> None:
+        self._state = after
+        answers: list[Event] = []
+        for effect in effects:
+            if isinstance(effect, Keep):
+                failure = self._keep(effect)
+                if failure and effect.needed:
+                    self._state, answers = before, [NotKept(failure)]
+                    break
+            elif isinstance(effect, Load):
+                answers.append(self._load(effect.revision, effect.devices))
+            else:
+                self._do(effect)
+        if self._state.journal.trial is None:
+            self._reporter.ask(None)
+        for answer in answers:
+            self._happens(answer)
+
+    def _do(self, effect: Ask | Tell | Prune) -> None:
+        match effect:
+            case Ask(revision):
+                self._reporter.tell(self._snapshot(), soon=False)
+                self._reporter.ask(revision)
+            case Tell():
+                self._told(effect)
+            case Prune(keep):
+                with contextlib.suppress(OSError):  # they are found by the next one
+                    self._disk.prune(keep)
+
+    def _keep(self, effect: Keep) -> str:
+        """Why the disk did not take a journal; empty if it did."""
+        try:
+            self._disk.keep(effect.journal)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
+
+    def _load(self, revision: Revision, devices: tuple[str, ...]) -> Event:
+        policy = self._find(revision)
+        if policy is None:
+            return Lost(revision)
+        failures = self._devices.load(policy, devices, clock.since_boot())
+        self._policy = policy
+        return NotLoaded(revision, "; ".join(failures)) if failures else Loaded(revision)
+
+    def _find(self, revision: Revision) -> Policy | None:
+        if revision == CLOSED:
+            return self._closed
+        if self._policy is not None and self._policy.revision == revision:
+            return self._policy
+        return self._disk.policy(revision)
+
+    # --- telling ---
+
+    def _told(self, effect: Tell) -> None:
+        subject = effect.what.partition(": ")[0] if effect.kind is Kind.DRIFT else f"node:{self._configuration.name}"
+        self._tell(effect.kind, effect.what, alert=effect.alert, subject=subject, changes=effect.changes, by=effect.by)
+
+    def _alert(self, kind: str, what: str) -> None:
+        """From another thread."""
+        self._tell(kind, what, alert=True)
+        self._bell.ring()
+
+    def _tell(
+        self, kind: str, what: str, *, alert: bool, subject: str = "", changes: tuple[str, ...] = (), by: str = ""
+    ) -> None:
+        now = clock.now()
+        about = subject or f"node:{self._configuration.name}"
+        self._outbox.add(Happening(kind, about, what, alert, now, now, changes, by))
+        log(kind, what, changes, alert=alert)
+
+    def _report(self, now: float) -> None:
+        """Hand the reporter what is true now, at once if it is news; say it on the disk, too."""
+        waiting = len(self._outbox)
+        held = (self._state.journal, self._state.loaded)
+        said = _Said(held, waiting, self._reporter.failure, self._reporter.reached is not None)
+        if said == self._said and now < self._count_at:
+            return
+        is_news = held != self._said.held or waiting > self._said.waiting
+        if is_news or now >= self._count_at:
+            self._count_at = now + COUNT_SECONDS
+            self._reporter.tell(self._snapshot(), soon=is_news)
+        self._said = said
+        self._disk.say(self._status())
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The report, less its events (``ReportForm`` of the controller)."""
+        readback = self._devices.readback()
+        counters = {
+            f"{device}/{name}": packets
+            for device, counted in self._devices.counters().items()
+            for name, packets in counted.items()
+        }
+        return {
+            "version": self._state.enforced.version if self._state.loaded == self._state.enforced else 0,
+            "state": self._word(),
+            "digest": hashlib.sha256(json.dumps(readback, sort_keys=True).encode()).hexdigest() if readback else "",
+            "software": f"ringfort {software()}",
+            "devices": readback,
+            "counters": dict(list(counters.items())[:MOST_COUNTERS]),
+        }
+
+    def _word(self) -> str:
+        journal = self._state.journal
+        if self._state.loaded != self._state.enforced:
+            return "refused" if self._state.retry is not None else "applying"
+        if journal.trial is not None:
+            return "applying"
+        if journal.failure is not None:
+            return "rolled-back"
+        return "starting" if journal.committed == CLOSED else "confirmed"
+
+    def _status(self) -> dict[str, Any]:
+        """What ``ringfort node status`` shows."""
+        journal, failure = self._state.journal, self._state.journal.failure
+        return {
+            "name": self._configuration.name,
+            "pid": os.getpid(),
+            "at": clock.now().isoformat(timespec="seconds"),
+            "state": self._word(),
+            "committed": journal.committed.version,
+            "enforced": journal.enforced.version,
+            "signers": list(self._policy.signers) if self._policy is not None else [],
+            "devices": self._devices.readback(),
+            "foreign": [str(other) for _, other in self._devices.foreign()],
+            "taken-back": f"version {failure.revision.version}: {failure.reason}" if failure else "",
+            "controller": self._reporter.failure
+            or ("reached" if self._reporter.reached is not None else "not reached yet"),
+            "certificate-expires": self._links.expires(),
+            "waiting": [happening.to_json() for happening in self._outbox.waiting(10)],
+        }
+
+    def _watched(self, changes: Changes, on: bool) -> None:
+        if on:
+            self._poller.register(changes, select.POLLIN)
+        else:
+            self._poller.unregister(changes)

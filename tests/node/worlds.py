@@ -1,0 +1,225 @@
+"""A machine with three devices in namespaces of their own, its node as a real process, and a controller."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from ipaddress import ip_address, ip_network
+from itertools import count
+from pathlib import Path
+
+from ringfort.environment.load import load
+from ringfort.environment.model import Environment
+from ringfort.environment.serialise import to_bytes
+from ringfort.environment.topology import devices_by_machine
+from ringfort.identity.authority import Issuer, Root
+from ringfort.identity.bundle import Bundle
+from ringfort.identity.certificates import new_key
+from ringfort.identity.credential import Credential
+from ringfort.identity.names import Identity, Role
+from ringfort.kernel import nft
+from ringfort.lab import netns
+from ringfort.network.compile import compile_device
+from ringfort.node import membership
+from ringfort.node.policy import closed_policy, digest
+from ringfort.publishing.metadata import Holders, first_root, next_targets
+from ringfort.publishing.repository import Publication, Repository
+from ringfort.publishing.trust import Trust
+from tests.node.controllers import Controller
+from tests.publishing.house import House, signed, signer
+
+DOMAIN = "node.example"
+MACHINE = "blade"
+_number = count()
+
+DECLARATION = """
+environment: {name}
+trust-domain: node.example
+sites:
+  north:
+    blocks: [10.10.0.0/16]
+    routers: [{{name: r1, machine: blade}}]
+    segments:
+      back: {{tier: back-end, networks: [10.10.2.0/24], machine: blade}}
+hosts:
+  app: {{site: north, segment: back, services: [app], machine: blade}}
+  peer: {{site: north, segment: back}}
+services:
+  app: {{protocol: tcp, ports: [8443, {port}], tls: mutual}}
+flows:
+  - {{from: "host:peer", to: app}}
+"""
+
+
+def environment(directory: Path, number: int) -> Environment:
+    """An environment in which every device's rules differ from those of any other number."""
+    path = directory / "environment.yaml"
+    path.write_text(DECLARATION.format(name="node-test", port=10_000 + number))
+    return load(path)
+
+
+@cache
+def authority() -> tuple[Root, Issuer, Bundle]:
+    now = datetime.now(UTC)
+    root = Root.create(DOMAIN, now)
+    issuer = root.issuer("north", [ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")], now)
+    return root, issuer, Bundle.of([root.certificate, issuer.certificate])
+
+
+def credential(
+    role: Role = Role.NODE, name: str = MACHINE, address: str = "127.0.0.1", lifetime: timedelta = timedelta(hours=12)
+) -> Credential:
+    _, issuer, _ = authority()
+    key = new_key()
+    leaf = issuer.issue(
+        Identity(DOMAIN, role, name), [ip_address(address)], key.public_key(), datetime.now(UTC), lifetime
+    )
+    return Credential(key, (leaf, issuer.certificate))
+
+
+class World:
+    """One machine; ``spaces`` maps its devices, in words, to their namespaces."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.name = f"n{os.getpid()}-{next(_number)}"
+        devices = devices_by_machine(environment(directory, 1))[MACHINE]
+        self.spaces = {str(device): f"rf-{self.name}.{device.kind[0]}" for device in devices}
+        self.devices = devices
+        _, issuer, bundle = authority()
+        self.house = _house(directory)
+        self.controller = Controller(self.house.directory, issuer, bundle)
+        self.state = directory / "state"
+        self.configuration = directory / "node.toml"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.configure()
+
+    def configure(self, **more: str) -> None:
+        lines = [
+            f'name = "{MACHINE}"',
+            f'trust-domain = "{DOMAIN}"',
+            f'controllers = ["127.0.0.1:{self.controller.port}"]',
+            f'state = "{self.state}"',
+            "sysctl = false" if "sysctl" not in more else "",
+            *(f"{key} = {value}" for key, value in more.items()),
+            "[devices]",
+            *(f'"{device}" = "{space}"' for device, space in self.spaces.items()),
+        ]
+        self.configuration.write_text("\n".join(lines) + "\n")
+
+    def enrol(self, lifetime: timedelta = timedelta(hours=12)) -> None:
+        """Put what enrolment would have put."""
+        _, _, bundle = authority()
+        membership.create(self.state / "identity", credential(lifetime=lifetime), bundle)
+        Trust.pin(self.state / "trust", self.house.metadata("1.root.json").read_bytes())
+
+    # --- publishing ---
+
+    def publish(self, number: int, *, tell: bool = True) -> None:
+        """Publish environment ``number`` as that version, and tell whoever waits."""
+        now = datetime.now(UTC)
+        text = to_bytes(environment(self.directory, number))
+        old = self.house.repository.published().targets
+        document = next_targets(old.signed if old else None, text, {"reason": "test"}, now)
+        publication = Publication(targets=signed(document, *self.house.of("alice", "bob")), environment=text)
+        assert self.house.repository.publish(publication, self.house.online, now) == number
+        if tell:
+            self.controller.version = number
+
+    # --- the process ---
+
+    def start(self) -> subprocess.Popen[bytes]:
+        log = (self.directory / "node.log").open("ab")
+        with log:
+            command = [sys.executable, "-c", _RUN, str(self.configuration)]
+            process = subprocess.Popen(command, stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process
+
+    def kill(self) -> None:
+        self.processes[-1].send_signal(signal.SIGKILL)
+        self.processes[-1].wait()
+
+    def stop(self) -> int:
+        self.processes[-1].send_signal(signal.SIGTERM)
+        return self.processes[-1].wait(10)
+
+    def log(self) -> str:
+        return (self.directory / "node.log").read_text()
+
+    # --- the kernel ---
+
+    def digests(self) -> dict[str, str]:
+        return {device: digest(nft.ruleset(space)) for device, space in self.spaces.items()}
+
+    def wanted(self, number: int) -> dict[str, str]:
+        """What the devices hold under environment ``number``; 0: nothing but the way to the controllers."""
+        if number == 0:
+            closed = closed_policy(self.devices, [(ip_address("127.0.0.1"), self.controller.port)])
+            return {str(part.device): part.digest for part in closed.parts}
+        known = environment(self.directory, number)
+        return {str(device): digest(compile_device(known, device).document) for device in self.devices}
+
+    def holds(self, number: int) -> bool:
+        return self.digests() == self.wanted(number)
+
+    def until(self, what: Callable[[], bool], seconds: float = 10.0) -> float:
+        """Wait until ``what`` is true; how long it took."""
+        begin = time.monotonic()
+        while not what():
+            assert time.monotonic() < begin + seconds, self.log()[-3000:]
+            time.sleep(0.02)
+        return time.monotonic() - begin
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.controller.close()
+        for space in self.spaces.values():
+            netns.delete(space)
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from ringfort.errors import RingfortError
+from ringfort.node.run import run
+try:
+    run(Path(sys.argv[1]))
+except RingfortError as error:
+    sys.exit(f"{error.code}: {error.message}")
+"""
+
+
+@contextmanager
+def world(directory: Path, *, enrolled: bool = True) -> Iterator[World]:
+    made = World(directory)
+    netns.prepare_directory()
+    for space in made.spaces.values():
+        netns.create(space, made.name)
+    try:
+        if enrolled:
+            made.enrol()
+        yield made
+    finally:
+        made.close()
+
+
+def _house(directory: Path) -> House:
+    now = datetime.now(UTC) - timedelta(minutes=5)
+    keys = {"alice": signer(), "bob": signer("p-256"), "carol": signer()}
+    online = signer("p-256")
+    holders = Holders({name: key.public_key for name, key in keys.items()}, 2, online.public_key)
+    root = signed(first_root(holders, now), keys["alice"], keys["carol"])
+    repository = directory / "repository"
+    Repository(repository).publish(Publication(root=root), online, now)
+    return House(repository, keys, online, Trust(directory / "nobody"))
