@@ -16,8 +16,9 @@ import pytest
 from ringfort.environment.model import Protocol, Tls
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
+from ringfort.gateway import haproxy
 from ringfort.kernel import processes
-from ringfort.lab import checks, control, netns
+from ringfort.lab import control, netns
 from ringfort.lab.authority import host_holder, service_holder
 from ringfort.lab.client import Outcome, call, context
 from ringfort.lab.lab import Lab
@@ -117,12 +118,12 @@ def test_replies_leave_by_the_provider_their_connection_came_in_by(lab: Lab) -> 
 @pytest.mark.parametrize(
     ("caller", "holder", "reason"),
     [
-        pytest.param("web-1", "", checks.NO_CERTIFICATE, id="without a certificate"),
+        pytest.param("web-1", "", haproxy.HANDSHAKE, id="without a certificate"),
         pytest.param(
-            "web-1", host_holder("web-1"), checks.CALLER, id="with the host's own name where the service's is due"
+            "web-1", host_holder("web-1"), haproxy.CALLER, id="with the host's own name where the service's is due"
         ),
-        pytest.param("web-1", service_holder("web", "web-2"), checks.ADDRESS, id="with keys stolen from another host"),
-        pytest.param("admin", service_holder("app", "app-2"), checks.CALLER, id="with a neighbour's keys"),
+        pytest.param("web-1", service_holder("web", "web-2"), haproxy.ADDRESS, id="with keys stolen from another host"),
+        pytest.param("admin", service_holder("app", "app-2"), haproxy.CALLER, id="with a neighbour's keys"),
         pytest.param("web-1", service_holder("web", "web-1"), "", id="with its own"),
     ],
 )
@@ -145,13 +146,14 @@ def test_a_certificate_of_another_authority_is_refused(lab: Lab, tmp_path_factor
     pem = authority.issue("spiffe://lab.example/service/web", [ip_address(WEB_1)], datetime.now(UTC))
     key_file(forged, "web@web-1").write_bytes(pem)
     (forged / ROOT_FILE).write_bytes((lab.keys / ROOT_FILE).read_bytes())
+    before = lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE]
     answer = call(lab, host("web-1"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-1", keys=forged)
     assert answer.outcome is Outcome.REFUSED
-    assert lab.service_counts()["app", "app-1"][checks.UNTRUSTED] == 1
+    assert lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE] == before + 1
 
 
 def test_nothing_older_than_tls_1_3_and_nothing_without_tls_is_heard(lab: Lab) -> None:
-    before = lab.service_counts()["app", "app-1"].get(checks.HANDSHAKE, 0)
+    before = lab.service_counts()["app", "app-1"].get(haproxy.HANDSHAKE, 0)
     old = context(lab.keys, service_holder("web", "web-1"))
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_2
     with lab.inside(host("web-1")):
@@ -161,7 +163,7 @@ def test_nothing_older_than_tls_1_3_and_nothing_without_tls_is_heard(lab: Lab) -
     with second, suppress(ConnectionResetError):
         second.sendall(b"hello\n" * 10)
         assert b"ringfort" not in second.recv(100)
-    assert lab.service_counts()["app", "app-1"][checks.HANDSHAKE] == before + 2
+    assert lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE] == before + 2
 
 
 def test_with_its_check_off_a_service_admits_anyone_and_says_so(lab: Lab) -> None:

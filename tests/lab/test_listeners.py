@@ -35,30 +35,37 @@ def test_icmp_is_the_kernels() -> None:
 
 def test_every_service_on_every_host_listens(tmp_path: Path) -> None:
     small = worlds.environment(tmp_path, worlds.SMALL, "listen")
-    found = listeners(small, identity_checks(small), {}, tmp_path)
+    found = listeners(small, identity_checks(small), {})
     assert {(listener.check.service, listener.host) for listener in found} == {
         (service.name, host) for service in small.services.values() for host in service.hosts
     }
 
 
+def test_a_service_under_tls_listens_on_loopback_only_behind_its_enforcement_point(tmp_path: Path) -> None:
+    small = worlds.environment(tmp_path, worlds.SMALL, "listen")
+    found = listeners(small, identity_checks(small), {})
+    behind = {listener.check.service for listener in found if listener.is_behind}
+    assert behind == {service.name for service in small.services.values() if service.tls is not Tls.NONE}
+    assert all((listener.addresses == ("127.0.0.1",)) is listener.is_behind for listener in found)
+
+
 def test_a_listener_survives_its_json() -> None:
-    listener = Listener("web", "rf-x.web", 7, ("10.0.0.1", "fd00::1"), check(PortRange(1, 2)), "/keys/app@web.pem")
+    listener = Listener("web", "rf-x.web", 7, ("10.0.0.1", "fd00::1"), check(PortRange(1, 2)))
     assert Listener.from_json(json.loads(json.dumps(listener.to_json()))) == listener
 
 
 def test_whatever_matters_changes_the_digest() -> None:
-    listener = Listener("web", "rf-x.web", 7, ("10.0.0.1",), check(PortRange(1, 2)), "/keys/app@web.pem")
+    listener = Listener("web", "rf-x.web", 7, ("10.0.0.1",), check(PortRange(1, 2)))
     other_checks = (
         replace(listener.check, callers=frozenset()),
         replace(listener.check, tls=Tls.SERVER),
         replace(listener.check, ports=(PortRange(1, 3),)),
     )
     changed = [
-        digest((), "m"),
-        digest((replace(listener, inode=8),), "m"),
-        digest((replace(listener, addresses=("10.0.0.2",)),), "m"),
-        digest((listener,), "n"),
-        *(digest((replace(listener, check=other),), "m") for other in other_checks),
+        digest(()),
+        digest((replace(listener, inode=8),)),
+        digest((replace(listener, addresses=("10.0.0.2",)),)),
+        *(digest((replace(listener, check=other),)) for other in other_checks),
     ]
-    assert digest((listener,), "m") not in changed
+    assert digest((listener,)) not in changed
     assert len(set(changed)) == len(changed)

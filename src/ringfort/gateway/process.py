@@ -33,18 +33,35 @@ def content(*paths: str) -> str:
 
 
 def running(files: Files) -> Process | None:
-    """The process that serves these files, whoever started it; None when it is gone."""
+    """The process that serves these files, whoever started it; None when it is gone.
+
+    It is asked itself; the record is for one that no longer answers.
+    """
     try:
-        record = json.loads((Path(files.directory) / RECORD).read_text())
-        process = Process(int(record["pid"]), str(record["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        information = runtime.ask(files.socket, "show info")
+        (pid,) = (line.partition(": ")[2] for line in information.splitlines() if line.startswith("Pid: "))
+        process = Process.of(int(pid))
+    except (RuntimeRefusedError, ValueError):
+        try:
+            record = json.loads((Path(files.directory) / RECORD).read_text())
+            process = Process(int(record["pid"]), str(record["started"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
     return process if process.is_running else None
 
 
+def _is_here(process: Process) -> bool:
+    """Whether it serves the network namespace of this thread, and not one that is gone."""
+    try:
+        return Path(f"/proc/{process.pid}/ns/net").stat().st_ino == Path("/proc/thread-self/ns/net").stat().st_ino
+    except OSError:
+        return False
+
+
 def loaded(files: Files) -> str:
-    """The digest of the configuration that is running; "" when none answers."""
-    if running(files) is None:
+    """The digest of the configuration that runs in the network namespace of this thread; "" when none answers."""
+    process = running(files)
+    if process is None or not _is_here(process):
         return ""
     try:
         return runtime.variable(files.socket, VARIABLE)
@@ -69,6 +86,9 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
     """
     Path(files.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
     old = running(files)
+    if old is not None and not _is_here(old):
+        old.end()
+        old = None
     now = loaded(files) if old else ""
     for path, text in wanted.files.items():
         write(Path(path), text.encode())
@@ -96,10 +116,6 @@ def _callers(wanted: Configuration, files: Files) -> bool:
 def _start(files: Files, old: Process | None) -> None:
     directory = Path(files.directory)
     words = [PROGRAM, "-db", "-f", files.configuration]
-    checked = subprocess.run([*words, "-c", "-q"], capture_output=True, text=True, timeout=START_SECONDS, check=False)
-    if checked.returncode:
-        reason = (checked.stderr.strip() or checked.stdout.strip()).splitlines()
-        raise RuntimeRefusedError(f"HAProxy refuses its configuration: {reason[0] if reason else 'no reason given'}")
     if old is not None:
         words += ["-x", files.socket, "-sf", str(old.pid)]
     log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -107,27 +123,29 @@ def _start(files: Files, old: Process | None) -> None:
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     finally:
         os.close(log)
+    _wait(files, child)
     process = Process.of(child.pid)
     temporary = directory / f"{RECORD}.new"
     temporary.write_text(json.dumps({"pid": process.pid, "started": process.started}))
     temporary.rename(directory / RECORD)
-    _wait(files, child)
 
 
 def _wait(files: Files, child: subprocess.Popen[bytes]) -> None:
+    """Until the new process answers; what ran before goes on if it never does."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if child.poll() is not None:
             break
-        try:
-            if runtime.ask(files.socket, "show info").find(f"Pid: {child.pid}\n") >= 0:
-                child.returncode = 0  # it stays; nobody waits for it
-                return
-        except RuntimeRefusedError:
-            pass
+        process = running(files)
+        if process is not None and process.pid == child.pid:
+            child.returncode = 0  # it stays; nobody waits for it
+            return
         time.sleep(0.01)
+    child.kill()
+    child.wait()
     words = (Path(files.directory) / LOG).read_text(errors="replace").strip().splitlines()
-    raise RuntimeRefusedError(f"HAProxy doesn't start: {words[0] if words else 'no reason given'}")
+    alerts = [line.partition(": ")[2] for line in words if line.startswith("[ALERT]")] or words
+    raise RuntimeRefusedError(f"HAProxy refuses its configuration: {alerts[0] if alerts else 'no reason given'}")
 
 
 def end(files: Files) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
-from ringfort.lab import authority, control, listeners, netlink, netns, nft, plan, state
+from ringfort.lab import authority, control, gates, listeners, netlink, netns, nft, plan, state
 from ringfort.lab.changes import Changes
 from ringfort.lab.differences import Change, Seen, differences
 from ringfort.lab.shapes import Namespace, namespace_name, namespace_prefix
@@ -28,7 +28,7 @@ ROUNDS = 4
 SETTLE_SECONDS = 5.0
 """How long a link may take to carry packets once both its ends are up."""
 
-ACTIVE, RULES = "active.json", "rules.json"
+ACTIVE, RULES, OFF = "active.json", "rules.json", "off.json"
 
 Progress = Callable[[str], None]
 
@@ -184,30 +184,48 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
         changes.certificates = len(authority.ensure(keys, environment.trust_domain, holders, now))
     hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
-    wanted = listeners.listeners(environment, identity_checks(environment), inodes, keys)
-    digest = listeners.digest(wanted, authority.manifest(keys))
-    if _is_running(environment.name, digest) if wanted else not control.running(environment.name):
-        changes.services = "kept" if wanted else "none"
-        return None
+    checks = identity_checks(environment)
+    wanted = listeners.listeners(environment, checks, inodes)
+    digest = listeners.digest(wanted)
+    is_kept = _is_running(environment.name, digest) if wanted else not control.running(environment.name)
     was_running = bool(control.running(environment.name))
-    changes.services = ("restarted" if was_running else "started") if wanted else "stopped"
+    if is_kept:
+        changes.services = "kept" if wanted else "none"
+    else:
+        changes.services = ("restarted" if was_running else "started") if wanted else "stopped"
     if changes.is_dry_run:
+        if is_kept and wanted and not gates.are_whole(environment, checks, keys):
+            changes.services = "restarted"
         return None
-    control.end(environment.name)
-    if not wanted:
-        return None
-    progress(f"starting {len(wanted)} services")
-    return control.start(environment.name, wanted, digest, keys)
+    if not is_kept:
+        control.end(environment.name)
+    starting = None
+    if wanted and not is_kept:
+        progress(f"starting {len(wanted)} services")
+        starting = control.start(environment.name, wanted, digest)
+    state.save(environment.name, OFF, {})
+    if gates.apply(environment, checks, keys) - {"kept"} and is_kept:
+        changes.services = "restarted"
+    return starting
 
 
 def _is_running(environment: str, digest: str) -> bool:
     if not control.running(environment):
         return False
     try:
-        report = control.read(environment)
+        return control.read(environment).digest == digest
     except RingfortError:
         return False
-    return report.digest == digest and report.is_whole
+
+
+def switch(environment: Environment, service: str, host: str, *, on: bool) -> None:
+    """Switch a service's identity check, on one host or (``host`` empty) on all; the caller holds the lock."""
+    off = {tuple(pair) for pair in state.load(environment.name, OFF).get("off", ())}
+    served = {(service, host)} if host else {(service, name) for name in environment.services[service].hosts}
+    off = off - served if on else off | served
+    state.save(environment.name, OFF, {"off": sorted(off)})
+    checks = identity_checks(environment)
+    gates.switch(environment, {name: checks[name] for _, name in sorted(served)}, keys_directory(environment.name), off)
 
 
 # --- links ---------------------------------------------------------------------------------------------------------

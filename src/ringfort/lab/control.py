@@ -11,13 +11,13 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.errors import RingfortError
+from ringfort.gateway.haproxy import check_from_json
 from ringfort.kernel import processes
-from ringfort.lab import authority, checks, listeners, state
+from ringfort.lab import listeners, state
 
 START_SECONDS = 60.0
 ANSWER_SECONDS = 10.0
@@ -31,15 +31,13 @@ class Report:
 
     Attributes:
         digest: of the configuration it runs.
-        checks: by host, what is really enforced now.
-        counts: by (service, host), how often each outcome happened: ``accepted`` or a reason of `ringfort.lab.checks`.
-        is_whole: false while a check is switched off.
+        checks: by host, the services that it answers for itself: those without TLS.
+        counts: by (service, host), how many callers of such a service it has heard, as ``accepted``.
     """
 
     digest: str
     checks: Mapping[str, tuple[IdentityCheck, ...]]
     counts: Mapping[tuple[str, str], Mapping[str, int]]
-    is_whole: bool
 
 
 def ask(environment: str, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,21 +73,12 @@ def read(environment: str) -> Report:
     found: dict[str, tuple[IdentityCheck, ...]] = {}
     counts = {}
     for site in answer["sites"]:
-        check = checks.from_json(site["check"])
+        if site["is-behind"]:
+            continue
+        check = check_from_json(site["check"], ())
         found[site["host"]] = (*found.get(site["host"], ()), check)
         counts[check.service, site["host"]] = {key: int(value) for key, value in site["counts"].items()}
-    return Report(answer["digest"], found, counts, all(site["is-checking"] for site in answer["sites"]))
-
-
-def switch(environment: str, service: str, host: str, *, on: bool) -> None:
-    """Switch a service's check off or on, on one host or (``host`` empty) on all.
-
-    Raises:
-        RingfortError: nobody serves it, or the process doesn't answer.
-    """
-    answer = ask(environment, {"do": "switch", "service": service, "host": host, "on": on})
-    if not answer["switched"]:
-        raise RingfortError("unknown-mechanism", f"nothing in the lab checks identities for {service!r} {host}".strip())
+    return Report(answer["digest"], found, counts)
 
 
 class Starting:
@@ -116,7 +105,7 @@ class Starting:
             raise RingfortError("services-failed", f"the services don't start: {' '.join(words) or 'no reason given'}")
 
 
-def start(environment: str, wanted: tuple[listeners.Listener, ...], digest: str, keys: Path) -> Starting:
+def start(environment: str, wanted: tuple[listeners.Listener, ...], digest: str) -> Starting:
     """Start the process for the listeners; the caller has ended any other one.
 
     The process begins only when its id has been noted: it waits for a word, and leaves if we die before giving it.
@@ -124,7 +113,6 @@ def start(environment: str, wanted: tuple[listeners.Listener, ...], digest: str,
     directory = state.directory(environment)
     configuration = {
         "digest": digest,
-        "authority": str(keys / authority.ROOT_FILE),
         "listeners": [listener.to_json() for listener in wanted],
     }
     state.save(environment, CONFIGURATION, configuration)

@@ -19,7 +19,7 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
-from ringfort.lab import building, control, mechanisms, netlink, netns, nft, plan, state
+from ringfort.lab import building, control, gates, mechanisms, netlink, netns, nft, plan, state
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
 from ringfort.lab.shapes import namespace_name
@@ -135,11 +135,19 @@ class Lab:
         return nft.ruleset(self.namespace(device))
 
     def identity_checks(self) -> dict[str, tuple[IdentityCheck, ...]]:
-        """By host (every host, in file order), the checks that its services really make now."""
-        found: Mapping[str, tuple[IdentityCheck, ...]] = {}
+        """By host (every host, in file order), the checks that are really made now, in the order of its services.
+
+        Raises:
+            RingfortError: the services or an enforcement point don't answer.
+        """
+        found: dict[str, tuple[IdentityCheck, ...]] = {}
         if any(host.services for host in self.environment.hosts.values()):
-            found = control.read(self.environment.name).checks
-        return {host: tuple(found.get(host, ())) for host in self.environment.hosts}
+            plain, (behind, _) = control.read(self.environment.name).checks, gates.read(self.environment, self.keys)
+            for host in self.environment.hosts:
+                by_service = {check.service: check for check in (*plain.get(host, ()), *behind.get(host, ()))}
+                order = [name for name in self.environment.hosts[host].services if name in by_service]
+                found[host] = tuple(by_service[name] for name in dict.fromkeys([*order, *by_service]))
+        return {host: found.get(host, ()) for host in self.environment.hosts}
 
     def isolated_ports(self, segment: str) -> dict[str, bool]:
         """The ports of a segment's switch, by interface name, and whether the kernel isolates them from each other."""
@@ -151,8 +159,12 @@ class Lab:
         return nft.counters(self.namespace(device))
 
     def service_counts(self) -> dict[tuple[str, str], Mapping[str, int]]:
-        """By (service, host): how often a caller was ``accepted`` or refused, by reason (`ringfort.lab.checks`)."""
-        return dict(control.read(self.environment.name).counts)
+        """By (service, host): how often a caller was ``accepted`` or refused, by reason (`ringfort.gateway.haproxy`).
+
+        Counts begin anew when an enforcement point gets another configuration.
+        """
+        _, behind = gates.read(self.environment, self.keys)
+        return {**control.read(self.environment.name).counts, **behind}
 
     # --- breaking and mending ---------------------------------------------------------------------------------------
 
@@ -207,7 +219,7 @@ class Lab:
         with self.locked():
             device = mechanism.device
             if device is None:
-                control.switch(self.environment.name, mechanism.service, mechanism.host, on=on)
+                building.switch(self.environment, mechanism.service, mechanism.host, on=on)
                 return
             nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
             if device.kind is DeviceKind.SWITCH:

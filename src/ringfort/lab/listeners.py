@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Environment, PortRange, Protocol
+from ringfort.environment.model import Environment, PortRange, Protocol, Tls
 from ringfort.environment.topology import Device, DeviceKind
-from ringfort.lab import authority, checks
+from ringfort.gateway.haproxy import LOOPBACK, check_from_json, check_to_json
 from ringfort.lab.shapes import namespace_name
 
 PORTS_OPENED_PER_RANGE = 64
@@ -21,14 +20,21 @@ PORTS_OPENED_PER_RANGE = 64
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One service on one host. ``inode`` tells its namespace from a later one of the same name; ``keys`` is a file."""
+    """One service on one host. ``inode`` tells its namespace from a later one of the same name.
+
+    A service under TLS stands behind the host's enforcement point and listens on loopback only.
+    """
 
     host: str
     namespace: str
     inode: int
     addresses: tuple[str, ...]
     check: IdentityCheck
-    keys: str
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the enforcement point is in front of it."""
+        return self.check.tls is not Tls.NONE
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; `from_json` gives it back."""
@@ -37,45 +43,42 @@ class Listener:
             "namespace": self.namespace,
             "inode": self.inode,
             "addresses": list(self.addresses),
-            "check": checks.to_json(self.check),
-            "keys": self.keys,
+            "check": check_to_json(self.check),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Listener:
         """From its JSON."""
-        check = checks.from_json(value["check"])
-        addresses = tuple(value["addresses"])
-        return cls(value["host"], value["namespace"], value["inode"], addresses, check, value["keys"])
+        check = check_from_json(value["check"], value["check"]["callers"])
+        return cls(value["host"], value["namespace"], value["inode"], tuple(value["addresses"]), check)
 
 
 def listeners(
     environment: Environment,
     identity_checks: Mapping[str, tuple[IdentityCheck, ...]],
     inodes: Mapping[str, int],
-    keys: Path,
 ) -> tuple[Listener, ...]:
     """Every service on every host.
 
     Args:
         identity_checks: by host, what the compiler wants each service to check.
         inodes: of the hosts' namespaces, by namespace name.
-        keys: the directory of the lab's keys.
     """
     found = []
     for host, host_checks in identity_checks.items():
         namespace = namespace_name(environment, Device(DeviceKind.HOST, host))
         addresses = tuple(str(address) for address in environment.hosts[host].addresses)
         for check in host_checks:
-            file = authority.key_file(keys, authority.service_holder(check.service, host))
-            found.append(Listener(host, namespace, inodes.get(namespace, 0), addresses, check, str(file)))
+            own = addresses if check.tls is Tls.NONE else (LOOPBACK,)
+            # Who may call is the enforcement point's to know: another list there restarts no service.
+            found.append(Listener(host, namespace, inodes.get(namespace, 0), own, replace(check, callers=frozenset())))
     return tuple(found)
 
 
-def digest(wanted: tuple[Listener, ...], manifest: str) -> str:
-    """What tells one configuration of the service process from another: its listeners and its certificates."""
+def digest(wanted: tuple[Listener, ...]) -> str:
+    """What tells one configuration of the service process from another."""
     text = json.dumps([listener.to_json() for listener in wanted], sort_keys=True)
-    return hashlib.sha256(f"{text}\0{manifest}".encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def opened_ports(check: IdentityCheck) -> Iterator[int]:

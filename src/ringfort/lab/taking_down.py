@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ringfort.lab import building, control, netlink, netns, state
+from ringfort.lab import building, control, gates, netlink, netns, state
 from ringfort.lab.changes import Changes
 
 
@@ -20,6 +20,7 @@ def take_down(environment: str, progress: Callable[[str], None], *, dry_run: boo
     if dry_run:
         return changes
     control.end(environment)
+    gates.end(environment)
     if changes.removed:
         progress(f"removing {len(changes.removed)} namespaces")
     for name in changes.removed:
