@@ -1,0 +1,136 @@
+"""Connections: bounded in number and in idleness, each with the caller that its certificate proved."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from ringfort.control.callers import Caller
+from ringfort.control.errors import ControlError, ProblemError
+from ringfort.control.problems import MEDIA_TYPE, problem_bytes
+
+log = logging.getLogger("ringfort.control")
+
+MOST_CONNECTIONS = 4000
+HANDSHAKE_SECONDS = 5.0
+IDLE_SECONDS = 40.0
+"""Longer than a long poll's pause between two calls; a head that takes longer to arrive ends the connection, too."""
+
+HEAD_BYTES = 8190
+
+
+class Connection(web.RequestHandler):
+    """One connection. ``caller`` is known from its first call on."""
+
+    __slots__ = ("caller",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  # aiohttp's own options
+        super().__init__(manager, **options)
+        self.caller: Caller | None = None
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What aiohttp can't read, or an error past our own handlers, as a problem document."""
+        if status >= 500:
+            log.error("error in %s %s", request.method, request.path, exc_info=exc)
+            error = ProblemError(status, "own-error", "this is an error of the controller", "see its log")
+        else:
+            error = ProblemError(status, "http-malformed", "this is not HTTP as it should be")
+        response = web.Response(status=status, body=problem_bytes(error), content_type=MEDIA_TYPE)
+        response.force_close()
+        return response
+
+
+class Listener:
+    """An application on its sockets."""
+
+    def __init__(self, application: web.Application) -> None:
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        self._servers: list[asyncio.Server] = []
+
+    async def listen(self, addresses: list[tuple[str, int]], context: ssl.SSLContext) -> list[tuple[str, int]]:
+        """Listen; the addresses as they came out (port 0 becomes the one that was free).
+
+        Raises:
+            ControlError: an address can't be listened on.
+        """
+        await self._runner.setup()
+        manager = self._runner.server
+        assert manager is not None
+        loop = asyncio.get_running_loop()
+
+        def connection() -> asyncio.BaseProtocol:
+            handler = Connection(
+                manager,
+                loop=loop,
+                keepalive_timeout=IDLE_SECONDS,
+                access_log=None,
+                logger=_Quiet("ringfort.control.http"),
+                max_line_size=HEAD_BYTES,
+                max_field_size=HEAD_BYTES,
+                lingering_time=2.0,
+                auto_decompress=False,
+            )
+            return _Refused() if len(manager.connections) >= MOST_CONNECTIONS else handler
+
+        for host, port in addresses:
+            try:
+                server = await loop.create_server(
+                    connection,
+                    host,
+                    port,
+                    ssl=context,
+                    backlog=512,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                    ssl_shutdown_timeout=1.0,
+                )
+            except OSError as error:
+                message = f"{host} port {port} can't be listened on: {error.strerror}"
+                raise ControlError("address-unusable", message) from error
+            self._servers.append(server)
+        return [_name(bound) for server in self._servers for bound in server.sockets]
+
+    def end(self, distrusted: Callable[[Caller], bool]) -> int:
+        """End every connection of a caller who is no longer trusted; how many there were."""
+        ended = 0
+        for connection in list(self._runner.server.connections if self._runner.server else ()):
+            assert isinstance(connection, Connection)
+            if connection.caller is not None and connection.transport is not None and distrusted(connection.caller):
+                connection.transport.abort()
+                ended += 1
+        return ended
+
+    async def close(self) -> None:
+        """Listen no more; end what stands."""
+        for server in self._servers:
+            server.close()
+        await self._runner.cleanup()
+
+
+class _Refused(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        log.warning("more than %d connections: one is refused", MOST_CONNECTIONS)
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """Malformed requests and broken connections are the callers' business, and fill no log."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.getLogger(name), {})
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # logging's name
+        return level >= logging.CRITICAL
+
+
+def _name(bound: socket.socket) -> tuple[str, int]:
+    host, port = bound.getsockname()[:2]
+    return host, port

@@ -1,0 +1,209 @@
+"""A controller, assembled: database, listeners, and what it does by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from aiohttp import web
+from securesystemslib.signer import Signer
+from sqlalchemy import Connection as Transaction
+from sqlalchemy import delete
+
+from ringfort.control.authorisation import Policies, shipped
+from ringfort.control.authority import SiteAuthorities
+from ringfort.control.callers import Assignment, Caller, customer_caller, platform_caller, refused
+from ringfort.control.clock import now, to_number
+from ringfort.control.connections import Connection, Listener
+from ringfort.control.contexts import CustomerContext
+from ringfort.control.database import Database
+from ringfort.control.dispatch import Dispatcher
+from ringfort.control.errors import ControlError
+from ringfort.control.performing import bump
+from ringfort.control.repository import DatabaseStore
+from ringfort.control.serving import Served
+from ringfort.control.settings import Settings, endpoint
+from ringfort.control.state import POLL_SECONDS, STALE_SECONDS, Watcher
+from ringfort.control.tables import certificates, enrolment_tokens, idempotency, leases
+from ringfort.control.writer import Writer
+from ringfort.identity import store as identities
+from ringfort.identity.certificates import authority_id
+from ringfort.identity.credential import Credential, is_due
+from ringfort.identity.errors import IdentityRefused
+from ringfort.identity.revocation import Revocations, State
+from ringfort.identity.tls import Party, peer
+from ringfort.identity.verification import anyone
+from ringfort.publishing.errors import PublishingError
+from ringfort.publishing.keys import read_signer
+from ringfort.publishing.repository import Repository
+
+log = logging.getLogger("ringfort.control")
+
+MINUTE = 60.0
+KEYS_KEPT = timedelta(hours=24)
+CERTIFICATES_KEPT = timedelta(days=7)
+
+
+class Controller:
+    """One controller process."""
+
+    def __init__(self, settings: Settings, policies: Policies | None = None) -> None:
+        """Read what the settings name.
+
+        Raises:
+            RingfortError: something is missing or does not fit together.
+        """
+        self._settings = settings
+        self._files = identities.Store(settings.authority)
+        bundle = self._files.bundle()
+        self.party = Party(identities.read_credential(settings.credential), bundle)
+        authority = SiteAuthorities({site: self._files.issuer(site) for site in self._files.sites()}, bundle)
+        self._authority = authority
+        online: Signer | None = read_signer(settings.online_key, None) if settings.online_key is not None else None
+        log_directory = settings.audit.directory if settings.audit is not None else None
+        self.served = Served(bundle.trust_domain, authority, online, log_directory)
+        self._operators = {
+            name: Assignment(tuple(operator.roles), tuple(operator.sites))
+            for name, operator in settings.operators.items()
+        }
+        self.database = Database(settings.database)
+        self.watcher = Watcher(self.database)
+        self.writer = Writer(self.database)
+        self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
+        self._customers = CustomerContext(settings.credential)
+        self._listeners: list[Listener] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.platform_addresses: list[tuple[str, int]] = []
+        self.customer_addresses: list[tuple[str, int]] = []
+
+    async def start(self) -> None:
+        """Migrate, learn, listen.
+
+        Raises:
+            ControlError: the database or an address can't be had.
+        """
+        await asyncio.to_thread(self.database.migrate)
+        self.watcher.on_change(self._noticed)
+        await self.watcher.look()
+        self.platform_addresses = await self._listen(
+            self.dispatcher.application(customers=False, identify=self._platform), self._settings.listen.platform, False
+        )
+        if self._settings.listen.customers:
+            self.customer_addresses = await self._listen(
+                self.dispatcher.application(customers=True, identify=self._customer),
+                self._settings.listen.customers,
+                True,
+            )
+        self._every(POLL_SECONDS, self.watcher.look)
+        self._every(MINUTE, self._keep_house)
+        self._every(MINUTE, self._renew)
+
+    async def close(self) -> None:
+        """Stop: no new calls, finish what was begun, close the database."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listener in self._listeners:
+            await listener.close()
+        await self.writer.close()
+        await asyncio.to_thread(self.database.close)
+
+    # -- listeners -------------------------------------------------------------------------------------------------
+
+    async def _listen(
+        self, application: web.Application, endpoints: list[str], customers: bool
+    ) -> list[tuple[str, int]]:
+        listener = Listener(application)
+        self._listeners.append(listener)
+        context = self._customers.server if customers else self.party.server
+        return await listener.listen([endpoint(text) for text in endpoints], context)
+
+    def _platform(self, connection: Connection, request: web.Request, time: datetime) -> Caller:
+        transport = connection.transport
+        if transport is None:
+            raise refused("connection-closed", "the connection is closed")
+        address = str(transport.get_extra_info("peername")[0])
+        until = time + timedelta(seconds=STALE_SECONDS)
+        lists = {authority_id(issuer): State(0, until) for issuer in self.party.bundle.issuers}
+        revoked = Revocations(self.watcher.state.revoked, lists)
+        try:
+            found = peer(
+                transport.get_extra_info("ssl_object"),
+                address,
+                self.party.bundle,
+                time,
+                expected=anyone,
+                revoked=revoked,
+            )
+        except IdentityRefused as error:
+            log.info("refused a connection from %s: %s", address, error)
+            raise refused(error.code, error.message, error.hint) from error
+        return platform_caller(found, address, self._operators)
+
+    def _customer(self, connection: Connection, request: web.Request, time: datetime) -> Caller:
+        transport = connection.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        if transport is None or tls is None:
+            raise refused("connection-closed", "the connection is closed")
+        address = str(transport.get_extra_info("peername")[0])
+        return customer_caller(tls.getpeercert(True) or b"", address, time, self.watcher.state.customers)
+
+    def _noticed(self, topics: frozenset[str]) -> None:
+        if "customers" in topics:
+            self._customers.trust(der for _, der in self.watcher.state.customers.values())
+        if topics & {"revocations", "customers"}:
+            ended = sum(listener.end(self.dispatcher.distrusted) for listener in self._listeners)
+            if ended:
+                log.info("ended %d connections of callers who are no longer trusted", ended)
+
+    # -- what it does by itself ------------------------------------------------------------------------------------
+
+    def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        async def forever() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001  # it is tried again, and says why it failed
+                    log.warning("%s failed: %s", getattr(work, "__name__", "work"), error)
+
+        self._tasks.append(asyncio.create_task(forever()))
+
+    async def _keep_house(self) -> None:
+        await self.writer.run(self._tidy)
+        await self.watcher.look()
+
+    def _tidy(self, connection: Transaction) -> None:
+        time = now()
+        connection.execute(delete(idempotency).where(idempotency.c.at < to_number(time - KEYS_KEPT)))
+        old = to_number(time - CERTIFICATES_KEPT)
+        connection.execute(delete(certificates).where(certificates.c.expires < old))
+        connection.execute(delete(enrolment_tokens).where(enrolment_tokens.c.expires < old))
+        connection.execute(delete(leases).where(leases.c.expires < old))
+        if self.served.online is not None:
+            with contextlib.suppress(PublishingError):  # nothing published yet, or the key is another controller's
+                if Repository(DatabaseStore(connection)).refresh(self.served.online, time):
+                    bump(connection, ["environment"])
+
+    async def _renew(self) -> None:
+        """Renew the own certificate at two thirds of its life, with an authority that is at hand."""
+        credential, time = self.party.credential, now()
+        if not is_due(credential.leaf, time):
+            return
+        new = await asyncio.to_thread(self._renewed, credential, time)
+        self.party.renew(new)
+        self._customers.renew()
+
+    def _renewed(self, credential: Credential, time: datetime) -> Credential:
+        key, identity = credential.key, credential.identity
+        for issuer in self._authority.issuers.values():
+            inside = all(any(address in block for block in issuer.networks) for address in credential.addresses)
+            if inside:
+                leaf = issuer.issue(identity, credential.addresses, key.public_key(), time)
+                new = Credential(key, (leaf, issuer.certificate))
+                identities.write_credential(self._settings.credential, new)
+                return new
+        raise ControlError("renewal-impossible", "no authority here may renew the controller's certificate")

@@ -1,0 +1,235 @@
+"""One call from its request to its answer: who, whether they may, what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from aiohttp import web
+from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ringfort.control.authorisation import Policies, Resource
+from ringfort.control.bodies import Bodies, parsed, queried
+from ringfort.control.callers import Caller, Kind, refused
+from ringfort.control.calls import Call
+from ringfort.control.clock import now as clock
+from ringfort.control.connections import Connection
+from ringfort.control.database import Database
+from ringfort.control.errors import ControlError, ProblemError
+from ringfort.control.models import Desired, DesiredQuery
+from ringfort.control.openapi import description_bytes
+from ringfort.control.performing import Answered, fingerprint, perform
+from ringfort.control.problems import MEDIA_TYPE, problem_bytes
+from ringfort.control.routes import BYTES, OPERATIONS, PARAMETERS, Operation
+from ringfort.control.serving import Served
+from ringfort.control.state import Kept, Watcher
+from ringfort.control.writer import Writer, WriterBusyError
+
+log = logging.getLogger("ringfort.control")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Identify = Callable[[Connection, web.Request, datetime], Caller]
+
+LONG_POLL_SECONDS = 25.0
+LONGEST_REASON = 500
+_KEY = re.compile(r"[!-~]{8,128}")
+
+
+class Dispatcher:
+    """Answers calls with what belongs to one controller."""
+
+    def __init__(
+        self, served: Served, database: Database, watcher: Watcher, writer: Writer, policies: Policies
+    ) -> None:
+        self._served, self._database, self._watcher, self._writer = served, database, watcher, writer
+        self._policies = policies
+        self._state = watcher.state
+        self._kept = Kept(watcher.state)
+        self._bodies = Bodies()
+
+    def application(self, customers: bool, identify: Identify) -> web.Application:
+        """The calls for customers' certificates, or those for the platform's own."""
+        application = web.Application(middlewares=[_unknown_paths])
+        for operation in OPERATIONS:
+            if operation.customers == customers or operation.name == "readDescription":
+                path = operation.path
+                for name in operation.parameters:
+                    path = path.replace(f"{{{name}}}", f"{{{name}:{_regex(name)}}}")
+                application.router.add_route(operation.method, path, self._handler(operation, identify))
+        return application
+
+    def _handler(self, operation: Operation, identify: Identify) -> Handler:
+        answer = self._read if operation.change is None else self._change
+        if operation.waits:
+            answer = self._wait
+        if operation.name == "readDescription":
+            answer = self._describe
+
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                return await answer(operation, request, self._caller(request, identify))
+            except ProblemError as error:
+                return refusal(error)
+            except (DBAPIError, PoolTimeoutError, WriterBusyError) as error:
+                log.warning("the database does not answer: %s", type(error).__name__, exc_info=error)
+                return refusal(_busy())
+            except ControlError as error:
+                log.error("%s: %s", error.code, error.message)  # noqa: TRY400  # expected, and said in words
+                return refusal(ProblemError(500, error.code, error.message, error.hint))
+            except Exception:
+                log.exception("%s %s", request.method, request.path)
+                return refusal(ProblemError(500, "own-error", "this is an error of the controller", "see its log"))
+
+        return handle
+
+    # -- who, and whether they may ---------------------------------------------------------------------------------
+
+    def _caller(self, request: web.Request, identify: Identify) -> Caller:
+        connection, now = request.protocol, clock()
+        assert isinstance(connection, Connection)
+        state = self._state
+        if not state.is_fresh:
+            raise ProblemError(
+                503, "state-unknown", "the controller does not know what was revoked lately", "try another one"
+            )
+        caller = connection.caller
+        if caller is None:
+            caller = connection.caller = identify(connection, request, now)
+        if now > caller.expires:
+            raise refused("certificate-expired", "the certificate has expired meanwhile", "renew it and connect again")
+        if self.distrusted(caller):
+            raise refused("certificate-revoked", "this certificate is no longer trusted")
+        return caller
+
+    def distrusted(self, caller: Caller) -> bool:
+        """Whether a caller whose connection stands has lost our trust meanwhile."""
+        if caller.kind is Kind.CUSTOMER:
+            return self._state.customers.get(caller.thumbprint, ("",))[0] != caller.name
+        return caller.number in self._state.revoked
+
+    def _allow(self, operation: Operation, caller: Caller, resource: Resource, reason: str) -> None:
+        decision = self._policies.decide(caller, operation.action, resource, bool(reason))
+        if decision.allowed:
+            return
+        because = f" (policy {', '.join(decision.because)})" if decision.because else ""
+        log.info("refused %s %s %s/%s%s", caller.identity, operation.action, resource.kind, resource.name, because)
+        hint = (
+            "say why in the header Ringfort-Ticket" if "operator: a change needs a reason" in decision.because else ""
+        )
+        raise ProblemError(403, "forbidden", f"{caller.identity} may not {operation.action} here{because}", hint)
+
+    def _resource(self, operation: Operation, request: web.Request, caller: Caller, form: BaseModel | None) -> Resource:
+        return operation.about(self._state, caller, request.match_info, form)
+
+    # -- what comes of it ------------------------------------------------------------------------------------------
+
+    async def _read(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        if not operation.topics:
+            return _response(operation, await self._ask(operation, request, caller))
+        numbers = self._kept.numbers(operation.topics)
+        body = self._kept.get(request.raw_path, numbers)
+        if body is None:
+            body = await self._ask(operation, request, caller)
+            self._kept.put(request.raw_path, numbers, body)
+        return _response(operation, body)
+
+    async def _ask(self, operation: Operation, request: web.Request, caller: Caller) -> bytes:
+        call = Call(caller, dict(request.match_info), None, queried(request, operation.query), "", "", clock())
+
+        def ask() -> bytes:
+            assert operation.read is not None
+            with self._database.reading() as connection:
+                answer = operation.read(self._served, connection, call)
+            return answer if isinstance(answer, bytes) else answer.model_dump_json(by_alias=True).encode()
+
+        return await asyncio.to_thread(ask)
+
+    async def _change(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        key, reason = request.headers.get("Idempotency-Key", ""), _reason(request)
+        if not _KEY.fullmatch(key):
+            hint = "8 to 128 printable characters, new for each new call"
+            raise ProblemError(
+                400, "idempotency-key-missing", "a change needs the header Idempotency-Key", hint, close=True
+            )
+        queried(request, None)
+        body = await self._bodies.read(request, operation.largest if operation.form is not None else 0)
+        form = await parsed(request, body, operation.form) if operation.form is not None else None
+        self._allow(operation, caller, self._resource(operation, request, caller, form), reason)
+        call = Call(caller, dict(request.match_info), form, None, reason, key, clock())
+        mark = fingerprint(request.method, request.path, body)
+        del body
+        change = operation.change
+        assert change is not None
+        answered: Answered = await self._writer.run(
+            lambda connection: perform(
+                connection, call, mark, lambda c, asked: change(self._served, self._state, c, asked)
+            )
+        )
+        if answered.topics:
+            await self._watcher.look()
+        media = "application/json" if answered.status < 400 else MEDIA_TYPE
+        return web.Response(status=answered.status, body=answered.body, content_type=media)
+
+    async def _wait(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        query = queried(request, DesiredQuery)
+        assert query is not None
+        if query.known == self._state.version:
+            await self._watcher.changed("environment", LONG_POLL_SECONDS)
+        return _response(operation, Desired(version=self._state.version).model_dump_json().encode())
+
+    async def _describe(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        return _response(operation, description_bytes())
+
+
+def refusal(error: ProblemError) -> web.Response:
+    """A refusal as a response."""
+    response = web.Response(status=error.status, body=problem_bytes(error), content_type=MEDIA_TYPE)
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    if error.close:
+        response.force_close()
+    return response
+
+
+def _busy() -> ProblemError:
+    return ProblemError(503, "database-unavailable", "the database does not answer", "ask again with the same key")
+
+
+def _response(operation: Operation, body: bytes) -> web.Response:
+    return web.Response(body=body, content_type=BYTES if operation.answer == BYTES else "application/json")
+
+
+def _reason(request: web.Request) -> str:
+    reason = request.headers.get("Ringfort-Ticket", "").strip()
+    if len(reason) > LONGEST_REASON or not reason.isprintable():
+        raise ProblemError(
+            400, "reason-unreadable", f"a reason is one line of at most {LONGEST_REASON} characters", close=True
+        )
+    return reason
+
+
+def _regex(name: str) -> str:
+    # aiohttp's own syntax for the parts of a path counts braces, so counted repeats are written otherwise
+    return re.sub(r"\{[0-9]+,[0-9]*\}|\{[0-9]+\}", "*", PARAMETERS[name])
+
+
+@web.middleware
+async def _unknown_paths(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = refusal(ProblemError(405, "method-unknown", f"{request.method} is not possible here", close=True))
+        response.headers["Allow"] = allowed
+        return response
+    except web.HTTPException as error:
+        code = "not-found" if error.status == 404 else "refused"
+        return refusal(ProblemError(error.status, code, f"{error.reason}: there is no such path", close=True))

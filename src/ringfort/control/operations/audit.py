@@ -1,0 +1,66 @@
+"""Audit records as the database keeps them, and the files of the log as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from ringfort.control import models
+from ringfort.control.calls import Call
+from ringfort.control.clock import to_time
+from ringfort.control.errors import not_found
+from ringfort.control.serving import Served
+from ringfort.control.tables import audit_records
+
+_LOG_FILE = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,8}[A-Za-z0-9][A-Za-z0-9._-]*|(?:tile/[0-9a-z]+/)(?:x?[0-9]{3}/)*x?[0-9]{3}"
+)
+
+
+def list_records(connection: Connection, call: Call) -> models.AuditRecords:
+    """Records from a number on, of one object if asked."""
+    query = call.asked(models.AuditQuery)
+    wanted = select(audit_records).where(audit_records.c.sequence >= query.start)
+    if query.object:
+        wanted = wanted.where(audit_records.c.object == query.object)
+    rows = connection.execute(wanted.order_by(audit_records.c.sequence).limit(query.limit)).all()
+    following = rows[-1].sequence + 1 if len(rows) == query.limit else None
+    return models.AuditRecords(records=[_record(row) for row in rows], next=following)
+
+
+def read_record(connection: Connection, call: Call) -> models.AuditRecord:
+    """One record."""
+    number = int(call.parameters["sequence"])
+    row = connection.execute(select(audit_records).where(audit_records.c.sequence == number)).one_or_none()
+    if row is None:
+        raise not_found(f"record {number}")
+    return _record(row)
+
+
+def fetch_file(served: Served, _connection: Connection, call: Call) -> bytes:
+    """A file of the log: its checkpoint, a tile, a bundle of entries."""
+    name = call.parameters["file"]
+    if served.log is None or not _LOG_FILE.fullmatch(name) or ".." in name:
+        raise not_found(f"file {name} in the log")
+    path = served.log / "public" / name
+    if not _within(path, served.log / "public"):
+        raise not_found(f"file {name} in the log")
+    return path.read_bytes()
+
+
+def _within(path: Path, directory: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(directory.resolve())
+
+
+def _record(row: Row[Any]) -> models.AuditRecord:
+    return models.AuditRecord(
+        sequence=row.sequence,
+        at=to_time(row.at),
+        object=row.object,
+        action=row.action,
+        record=json.loads(row.body),
+    )

@@ -1,0 +1,139 @@
+"""What a controller knows in memory, so that most calls ask no database, and how it stays true.
+
+Every change raises a number for its topic. Controllers look at these numbers twice a second, and at once after a change
+of their own; what belongs to a topic whose number is another is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from ringfort.control.database import Database
+from ringfort.control.serving import published
+from ringfort.control.tables import customer_certificates, nodes, revisions, revocations
+
+POLL_SECONDS = 0.5
+STALE_SECONDS = 4.0
+"""Without a look at the database for so long nobody knows what was revoked, and every call is refused."""
+
+MOST_KEPT = 4096
+LARGEST_KEPT = 64 * 1024
+
+
+@dataclass(slots=True)
+class State:
+    """What is known.
+
+    ``numbers``: of topics. ``revoked``: authority and serial. ``customers``: thumbprint -> (customer, DER). ``sites``:
+    node -> site. ``looked``: when the database was asked last, on the monotonic clock.
+    """
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    revoked: frozenset[tuple[str, int]] = frozenset()
+    customers: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    sites: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+    looked: float = 0.0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the database was looked at lately."""
+        return time.monotonic() - self.looked < STALE_SECONDS
+
+
+def load(state: State, connection: Connection) -> frozenset[str]:
+    """Read what changed since the last time; the topics that did."""
+    found = {row.topic: row.number for row in connection.execute(select(revisions))}
+    changed = frozenset(
+        topic for topic in found.keys() | state.numbers.keys() if found.get(topic) != state.numbers.get(topic)
+    )
+    if "revocations" in changed:
+        rows = connection.execute(select(revocations.c.authority, revocations.c.serial))
+        state.revoked = frozenset((row.authority, int(row.serial, 16)) for row in rows)
+    if "customers" in changed:
+        certificates = connection.execute(select(customer_certificates))
+        state.customers = {row.thumbprint: (row.customer, row.certificate) for row in certificates}
+    if "enrolments" in changed:
+        state.sites = {row.name: row.site for row in connection.execute(select(nodes.c.name, nodes.c.site))}
+    if "environment" in changed:
+        state.version = published(connection)[0].version
+    state.numbers = found
+    return changed
+
+
+class Watcher:
+    """Keeps a `State` true, and tells listeners what changed."""
+
+    def __init__(self, database: Database, listeners: tuple[Callable[[frozenset[str]], None], ...] = ()) -> None:
+        self.state = State()
+        self._database = database
+        self._listeners = list(listeners)
+        self._lock = asyncio.Lock()
+        self._begun = 0
+        self._waiting: dict[str, asyncio.Event] = {}
+
+    def on_change(self, listener: Callable[[frozenset[str]], None]) -> None:
+        """Call ``listener`` with the topics after each change."""
+        self._listeners.append(listener)
+
+    async def look(self) -> None:
+        """Look now; afterwards everything committed before the call is known."""
+        needed = self._begun + 1
+        async with self._lock:
+            if self._begun >= needed:  # somebody's look began after this call
+                return
+            self._begun += 1
+            started = time.monotonic()
+            changed = await asyncio.to_thread(self._load)
+            self.state.looked = started
+        for topic in changed:
+            self._waiting.pop(topic, asyncio.Event()).set()
+        if changed:
+            for listener in self._listeners:
+                listener(changed)
+
+    async def changed(self, topic: str, seconds: float) -> bool:
+        """Wait for a change of a topic; whether there was one in time."""
+        event = self._waiting.setdefault(topic, asyncio.Event())
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _load(self) -> frozenset[str]:
+        with self._database.reading() as connection:
+            return load(self.state, connection)
+
+
+class Kept:
+    """Answers to reads, for as long as no topic that they depend on changes."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._answers: OrderedDict[str, tuple[tuple[int, ...], bytes]] = OrderedDict()
+
+    def numbers(self, topics: tuple[str, ...]) -> tuple[int, ...]:
+        """The state of these topics."""
+        known = self._state.numbers
+        return tuple([known.get(topic, 0) for topic in topics])
+
+    def get(self, path: str, numbers: tuple[int, ...]) -> bytes | None:
+        """The answer for a path and query, if it is still true."""
+        found = self._answers.get(path)
+        return found[1] if found is not None and found[0] == numbers else None
+
+    def put(self, path: str, numbers: tuple[int, ...], answer: bytes) -> None:
+        """Keep an answer that was read when the topics had ``numbers``."""
+        if len(answer) <= LARGEST_KEPT:
+            self._answers[path] = (numbers, answer)
+            self._answers.move_to_end(path)
+            if len(self._answers) > MOST_KEPT:
+                self._answers.popitem(last=False)
