@@ -19,6 +19,8 @@ INNER_NODES = 1 << 24
 
 APPLY_CACHE = 1 << 18
 """Entries of the manager's operation cache."""
+OPAQUE_CACHE = 1 << 16
+"""The same where sets are variables: these diagrams are small, and many spaces are made, each with its cache."""
 
 CACHED_INTERVALS = 200_000
 """Intervals a space remembers."""
@@ -62,7 +64,7 @@ class Space:
     def __init__(self, universe: Universe, opaque: int = 0) -> None:
         self.universe = universe
         self.opaque_count = opaque
-        self.manager = BDDManager(INNER_NODES, APPLY_CACHE, 1)
+        self.manager = BDDManager(INNER_NODES, OPAQUE_CACHE if opaque else APPLY_CACHE, 1)
         self.fields: dict[str, Field] = dict(named(universe))
         self.main_fields: tuple[Field, ...] = ORDER[universe]
         self._variables: dict[tuple[str, int], int] = {}
