@@ -1,7 +1,8 @@
 """Salted commitments in the place of personal data and secrets.
 
 A commitment is HMAC-SHA256 under a salt of 32 random bytes. Whoever has the salt and the value can show that they
-belong to a record; without the salt nobody can find the value by trying. Erasing both leaves every proof of the log as it was.
+belong to a record; without the salt nobody can find the value by trying. Erasing both leaves every proof of the log as
+it was.
 """
 
 from __future__ import annotations

@@ -70,14 +70,18 @@ def read_tile_file(files: Files, path: str, whole: str, limit: int) -> bytes:
 
 
 def read_bundle(files: Files, number: int, width: int) -> list[bytes]:
-    """The first ``width`` entries of a bundle; not checked against any hash.
+    """The entries of a bundle; not checked against any hash. They should be ``width``, and may be fewer or more.
 
     Raises:
         AuditError: it is missing or truncated.
     """
-    data = read_tile_file(files, bundle_path(number, width), bundle_path(number), LARGEST_BUNDLE)
-    entries = entries_of(data)
-    return entries[:width]
+    try:
+        return entries_of(files.read(bundle_path(number, width), 2 * LARGEST_BUNDLE))
+    except MissingFileError:
+        if width == WIDTH:
+            raise
+    whole = read_tile_file(files, bundle_path(number, width), bundle_path(number), LARGEST_BUNDLE)
+    return entries_of(whole)[:width]
 
 
 def leaves_in(files: Files, first: int, end: int, size: int) -> Iterator[bytes]:
