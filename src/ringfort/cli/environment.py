@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ringfort.cli.output import FORMAT, notices, results
+from ringfort.cli.repositories import Place, in_force, place_options
 from ringfort.cli.signing import PASSPHRASE_FILE, named_keys, passphrase, signer
 from ringfort.errors import RingfortError
 
@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from ringfort.publishing.proposal import Meaning
     from ringfort.publishing.repository import Published, Repository
 
-REPOSITORY = click.option(
-    "-r",
-    "--repository",
-    "directory",
-    type=click.Path(path_type=Path),
-    envvar="RINGFORT_REPOSITORY",
-    required=True,
-    metavar="DIR",
-    help="The repository's directory; else $RINGFORT_REPOSITORY.",
-)
 ALL_RULES = click.option("--all-rules", is_flag=True, help="Show every rule that changes, however many there are.")
 
 
@@ -85,19 +75,19 @@ Examples:
       --approver carol=carol.key.pub --online online.key.pub
 """
 )
-@REPOSITORY
+@place_options
 @click.option("--approver", "approvers", multiple=True, metavar="NAME=FILE", help="An approver's public key.")
 @click.option("--online", required=True, metavar="FILE", help="The public half of the controller's key.")
 @click.option("--threshold", default=2, show_default=True, help="How many approvers have to agree.")
-def init(directory: Path, approvers: tuple[str, ...], online: str, threshold: int) -> None:
+def init(place: Place, approvers: tuple[str, ...], online: str, threshold: int) -> None:
     """Begin a repository: its first root names the approvers and waits for their signatures."""
     from ringfort.publishing.keys import read_public
     from ringfort.publishing.metadata import Holders, first_root
 
-    repository, pending = _open(directory)
+    repository, pending = place.open()
     if _published(repository) is not None:
         raise RingfortError(
-            "repository-exists", f"there is a repository in {directory}", "change its keys with `rotate`"
+            "repository-exists", f"there is a repository: {place.name}", "change its keys with `rotate`"
         )
     pending.propose(root=first_root(Holders(named_keys(approvers), threshold, read_public(Path(online))), _now()))
     _print_waiting(pending, None)
@@ -111,20 +101,20 @@ Examples:
 """
 )
 @click.argument("environment", metavar="ENV")
-@REPOSITORY
+@place_options
 @ALL_RULES
 @FORMAT
 @click.pass_context
-def diff(ctx: click.Context, environment: str, directory: Path, all_rules: bool, format_: str) -> None:
+def diff(ctx: click.Context, environment: str, place: Place, all_rules: bool, format_: str) -> None:
     """Tell what publishing the declaration ENV would change: flows, rules by device, and whether the proof holds.
 
     Nothing is proposed. The exit code is 0 when nothing would change, 1 otherwise.
     """
     from ringfort.environment.load import load_portable
 
-    repository, _ = _open(directory)
+    repository, _ = place.open()
     published = repository.published()
-    _remember(directory, repository, published)
+    place.remember(repository, published)
     meaning = _meaning(published, load_portable(environment))
     _print_meaning(meaning, published.version + 1, all_rules=all_rules, format_=format_)
     ctx.exit(0 if meaning.same else 1)
@@ -140,7 +130,7 @@ Examples:
 """
 )
 @click.argument("environment", metavar="ENV")
-@REPOSITORY
+@place_options
 @click.option("--message", default="", metavar="TEXT", help="Why; it is signed along with the version.")
 @click.option("--accept-exposure", "ids", multiple=True, metavar="ID", help="Publish although the proof finds this.")
 @click.option("--reason", "reasons", multiple=True, metavar="TEXT", help="Why; one for each --accept-exposure.")
@@ -149,7 +139,7 @@ Examples:
 @FORMAT
 def propose(
     environment: str,
-    directory: Path,
+    place: Place,
     message: str,
     ids: tuple[str, ...],
     reasons: tuple[str, ...],
@@ -169,9 +159,9 @@ def propose(
 
     if len(ids) != len(reasons) or len(set(ids)) != len(ids):
         raise click.UsageError("give one --reason for each --accept-exposure, and each exposure once")
-    repository, pending = _open(directory)
+    repository, pending = place.open()
     published, now = repository.published(), _now()
-    _remember(directory, repository, published)
+    place.remember(repository, published)
     old = published.targets.signed if published.targets else None
     loaded = load_portable(environment)
     text = to_bytes(loaded)
@@ -206,13 +196,13 @@ Examples:
 """
 )
 @click.argument("environment", metavar="[ENV]", required=False)
-@REPOSITORY
+@place_options
 @click.option("--key", "file", required=True, metavar="FILE", help="Your private key.")
 @PASSPHRASE_FILE
 @click.option("--yes", is_flag=True, help="Do not ask again after showing what is signed.")
 @ALL_RULES
 def sign(
-    environment: str | None, directory: Path, file: str, passphrase_file: str | None, yes: bool, all_rules: bool
+    environment: str | None, place: Place, file: str, passphrase_file: str | None, yes: bool, all_rules: bool
 ) -> None:
     """Sign what waits, after computing again what it means.
 
@@ -222,10 +212,10 @@ def sign(
     """
     from ringfort.cli.reviewing import show
 
-    repository, pending = _open(directory)
+    repository, pending = place.open()
     published = _published(repository)
     if published is not None:
-        _remember(directory, repository, published)
+        place.remember(repository, published)
     show(pending, published, environment, _now(), all_rules=all_rules)
     if not yes:
         click.confirm("Sign this?", abort=True, err=True)
@@ -239,28 +229,35 @@ def sign(
 Examples:
   ringfort environment publish -r repo --online-key online.key
   ringfort environment publish -r repo --online-key online.key --refresh
+  ringfort environment publish -r work --controller 10.10.5.10:9440 --credential alice.pem --bundle bundle.pem
 """
 )
-@REPOSITORY
-@click.option("--online-key", "file", required=True, metavar="FILE", help="The controller's private key.")
+@place_options
+@click.option("--online-key", "file", metavar="FILE", help="The controller's private key; not with --controller.")
 @PASSPHRASE_FILE
 @click.option("--refresh", is_flag=True, help="Only say again that the version in force is current.")
-def publish(directory: Path, file: str, passphrase_file: str | None, refresh: bool) -> None:
+@click.option("--ticket", metavar="TEXT", help="Why, for the controller's audit record; else the proposal's message.")
+def publish(place: Place, file: str | None, passphrase_file: str | None, refresh: bool, ticket: str | None) -> None:
     """Put in force what enough approvers have signed.
 
-    Readers see the version before or the version after. A running controller refreshes by itself; --refresh does it
-    once, by hand.
+    A running controller does it with its own key (--controller), and refreshes by itself. In a directory it is done
+    here, with the online key. Readers see the version before or the version after.
     """
-    repository, pending = _open(directory)
-    online = signer(file, passphrase_file)
-    if refresh:
-        fresh = repository.refresh(online, _now())
-        click.echo("refreshed" if fresh else "still fresh")
-        return
-    version = repository.publish(pending.publication(), online, _now())
+    repository, pending = place.open()
+    if place.controller is not None:
+        if file is not None or refresh:
+            raise click.UsageError("a controller has its online key, and refreshes by itself")
+        place.publish(pending.publication(), ticket or _message(pending))
+    else:
+        if file is None:
+            raise click.UsageError("name the --online-key, or a --controller that holds it")
+        online = signer(file, passphrase_file)
+        if refresh:
+            click.echo("refreshed" if repository.refresh(online, _now()) else "still fresh")
+            return
+        repository.publish(pending.publication(), online, _now())
     pending.clear()
-    root = repository.published().root.signed.version
-    click.echo(f"version {version} is in force, under root {root}" if version else f"root {root} is in force")
+    click.echo(in_force(repository.published()))
 
 
 @command.command(
@@ -270,14 +267,14 @@ Examples:
   ringfort environment log -r repo --version 3
 """
 )
-@REPOSITORY
+@place_options
 @click.option("--version", type=int, metavar="N", help="Show one version: every line of what it changed.")
 @FORMAT
-def log(directory: Path, version: int | None, format_: str) -> None:
+def log(place: Place, version: int | None, format_: str) -> None:
     """List the versions and roots: who signed, when, what changed, and what waits now."""
     from ringfort.cli.publishing_log import print_log, print_version
 
-    repository, pending = _open(directory)
+    repository, pending = place.open()
     if version is None:
         print_log(repository, pending, format_)
     else:
@@ -293,13 +290,13 @@ Examples:
   ringfort environment rotate -r repo
 """
 )
-@REPOSITORY
+@place_options
 @click.option("--approver", "approvers", multiple=True, metavar="NAME=FILE", help="A new key, or a new approver.")
 @click.option("--remove", "leaving", multiple=True, metavar="NAME", help="An approver who leaves.")
 @click.option("--online", metavar="FILE", help="A new key of the controller.")
 @click.option("--threshold", type=int, metavar="N", help="How many approvers have to agree from now on.")
 def rotate(
-    directory: Path, approvers: tuple[str, ...], leaving: tuple[str, ...], online: str | None, threshold: int | None
+    place: Place, approvers: tuple[str, ...], leaving: tuple[str, ...], online: str | None, threshold: int | None
 ) -> None:
     """Propose a root with other keys; without options, the same root for another year.
 
@@ -309,9 +306,9 @@ def rotate(
     from ringfort.publishing.keys import read_public
     from ringfort.publishing.metadata import Rotation, next_root, renewed_targets, signatures
 
-    repository, pending = _open(directory)
+    repository, pending = place.open()
     published, now = repository.published(), _now()
-    _remember(directory, repository, published)
+    place.remember(repository, published)
     changes = {**named_keys(approvers), **dict.fromkeys(leaving)}
     if len(changes) != len(approvers) + len(leaving):
         raise click.UsageError("an approver is given a key and removed")
@@ -323,23 +320,13 @@ def rotate(
     _print_waiting(pending, published)
 
 
-def _open(directory: Path) -> tuple[Repository, Pending]:
-    from ringfort.publishing.pending import Pending
-    from ringfort.publishing.repository import Repository
+def _message(pending: Pending) -> str:
+    """What the proposer said."""
+    from ringfort.publishing.metadata import environment_target
+    from ringfort.publishing.proposal import from_custom
 
-    return Repository(directory), Pending(directory / "pending")
-
-
-def _remember(directory: Path, repository: Repository, published: Published) -> None:
-    """Refuse another repository, or an older state, than this person has seen in this place."""
-    from ringfort.publishing.pinning import Memory
-
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ringfort" / "repositories"
-    first = Memory(state, str(directory.resolve())).check(repository, published)
-    if first:
-        notices().print(
-            f"first seen here: root 1 with SHA-256 {first}; compare it with the other approvers", markup=False
-        )
+    targets = pending.targets
+    return from_custom(environment_target(targets.signed).custom).message if targets else ""
 
 
 def _published(repository: Repository) -> Published | None:

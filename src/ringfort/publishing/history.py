@@ -13,6 +13,9 @@ from ringfort.publishing.proposal import Record, from_custom
 from ringfort.publishing.repository import Repository
 from ringfort.publishing.storing import METADATA
 
+MOST_SNAPSHOTS = 2_000
+"""Snapshots that are asked when a version was published: those of some twenty years."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -115,11 +118,12 @@ def _entry(repository: Repository, number: int, roots: list[Metadata[Root]], tim
 
 
 def _times(repository: Repository) -> dict[int, datetime]:
+    """When each version was published, as the first snapshot that carries it says."""
     found: dict[int, datetime] = {}
-    for name in repository.store.names(METADATA):
-        if name.endswith(".snapshot.json"):
-            data = repository.store.read(METADATA, name)
-            told = published_at(parse(Snapshot, data).signed) if data else None
-            if told is not None:
-                found[told[0]] = min(told[1], found.get(told[0], told[1]))
+    newest = repository.snapshot_version()
+    for number in range(newest, max(0, newest - MOST_SNAPSHOTS), -1):
+        data = repository.store.read(METADATA, f"{number}.snapshot.json")
+        told = published_at(parse(Snapshot, data).signed) if data else None
+        if told is not None:
+            found[told[0]] = told[1]
     return found

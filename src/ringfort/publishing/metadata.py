@@ -27,6 +27,7 @@ from tuf.api.metadata import (
 
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.keys import NAME_FIELD, named
+from ringfort.publishing.storing import MOST_ENVIRONMENT_BYTES, MOST_METADATA_BYTES
 
 TARGET = "environment.json"
 """The one target: the resolved environment's text (`ringfort.environment.serialise`)."""
@@ -45,11 +46,13 @@ ONLINE_ROLES = (Snapshot.type, Timestamp.type)
 PUBLISHED_FIELD = "x-ringfort-published"
 """When the environment's version was published, in the snapshots that carry it."""
 
-MOST_BYTES = {Root.type: 64 * 1024, Targets.type: 256 * 1024, Snapshot.type: 16 * 1024, Timestamp.type: 8 * 1024}
+MOST_BYTES = {
+    Root.type: 64 * 1024,
+    Targets.type: MOST_METADATA_BYTES,
+    Snapshot.type: 16 * 1024,
+    Timestamp.type: 8 * 1024,
+}
 """The largest documents that are taken from anybody, by role; in memory they are some 20 times as large."""
-
-MOST_ENVIRONMENT_BYTES = 64 * 1024 * 1024
-"""The largest environment: some 130,000 hosts."""
 
 T = TypeVar("T", Root, Targets, Snapshot, Timestamp)
 

@@ -12,8 +12,9 @@ from tuf.api.metadata import Metadata, Root, Targets, VerificationResult
 
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.files import locked, replace_file
-from ringfort.publishing.metadata import MOST_ENVIRONMENT_BYTES, name_of, parse, signatures
+from ringfort.publishing.metadata import MOST_BYTES, name_of, parse, signatures
 from ringfort.publishing.repository import Publication
+from ringfort.publishing.storing import MOST_ENVIRONMENT_BYTES
 
 NAMES = ("root.json", "targets.json", "environment.json")
 
@@ -36,13 +37,13 @@ class Pending:
     @property
     def root(self) -> Metadata[Root] | None:
         """The proposed root, with the signatures so far."""
-        data = self._read("root.json", 64 * 1024)
+        data = self._read("root.json", MOST_BYTES["root"])
         return None if data is None else parse(Root, data)
 
     @property
     def targets(self) -> Metadata[Targets] | None:
         """The proposed version, with the signatures so far."""
-        data = self._read("targets.json", 256 * 1024)
+        data = self._read("targets.json", MOST_BYTES["targets"])
         return None if data is None else parse(Targets, data)
 
     @property

@@ -114,6 +114,11 @@ class Repository:
             raise _damaged(f"the environment of version {targets.version} is missing or damaged")
         return data
 
+    def snapshot_version(self) -> int:
+        """The number of the snapshot in force; 0 before the first."""
+        timestamp = self._stored(Timestamp, "timestamp.json")
+        return timestamp.signed.snapshot_meta.version if timestamp else 0
+
     def _stored(self, kind: type[T], name: str) -> Metadata[T] | None:
         data = self.store.read(METADATA, name)
         return None if data is None else parse(kind, data)

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ringfort.publishing.errors import PublishingError
+from ringfort.publishing.fetching import Fetcher, NotThereError, UnreachableError
 from ringfort.publishing.files import locked, replace_file
 
 METADATA, TARGETS = "metadata", "targets"
+MOST_METADATA_BYTES = 256 * 1024
+MOST_ENVIRONMENT_BYTES = 64 * 1024 * 1024
+"""The largest environment: some 130,000 hosts."""
+
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 
 
@@ -78,3 +83,41 @@ class DirectoryStore:
         except OSError as error:
             message = f"the repository in {self.directory} cannot be written: {error.strerror}"
             raise PublishingError("repository-unwritable", message) from error
+
+
+class FetchedStore:
+    """A repository that is served from elsewhere: it can be read."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    def read(self, folder: str, name: str) -> bytes | None:
+        """See `Store.read`.
+
+        Raises:
+            PublishingError: nobody answers, or with more bytes than any such file has.
+        """
+        most = MOST_METADATA_BYTES if folder == METADATA else MOST_ENVIRONMENT_BYTES
+        content = bytearray()
+        try:
+            for piece in self._fetcher.fetch(f"{folder}/{name}"):
+                content += piece
+                if len(content) > most:
+                    raise PublishingError("metadata-too-large", f"{folder}/{name} has more than {most:,} bytes")
+        except NotThereError:
+            return None
+        except (UnreachableError, OSError) as error:
+            raise PublishingError("repository-unreachable", f"{folder}/{name} cannot be read: {error}") from error
+        return bytes(content)
+
+    def write(self, folder: str, name: str, content: bytes) -> None:
+        """Refused: whoever serves it writes it."""
+        raise PublishingError("repository-elsewhere", "this repository is written by whoever serves it")
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """Nobody can be asked."""
+        return ()
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Refused likewise."""
+        raise PublishingError("repository-elsewhere", "this repository is written by whoever serves it")
