@@ -35,6 +35,18 @@ def within(host: str, constraint: str) -> bool:
     return host == wanted
 
 
+def check_kinds(constraints: x509.NameConstraints) -> None:
+    """Check that an authority constrains nothing but URIs and addresses, the names that are verified here.
+
+    Raises:
+        IdentityRefused: another kind of name is constrained ("must either process the constraint or reject").
+    """
+    for name in (*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ())):
+        if not isinstance(name, x509.UniformResourceIdentifier | x509.IPAddress):
+            message = f"the issuing authority's constraints are about a {type(name).__name__} too"
+            raise IdentityRefused(Refusal.CONSTRAINTS, message, CLAUSE)
+
+
 def check_uris(names: list[str], constraints: x509.NameConstraints) -> None:
     """Check URIs against an authority's URI subtrees.
 

@@ -23,6 +23,7 @@ class Refusal(StrEnum):
     EXPIRED = "identity-expired"
     LIFETIME = "identity-lifetime"
     IS_AUTHORITY = "identity-is-authority"
+    KEY_KIND = "identity-key-kind"
     KEY_USAGE = "identity-key-usage"
     NAMES = "identity-names"
     TRUST_DOMAIN = "identity-trust-domain"

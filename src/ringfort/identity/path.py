@@ -14,6 +14,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyB
 from ringfort.identity import constraints
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import (
+    CURVES,
     UNREADABLE,
     authority_id,
     authority_key_id,
@@ -64,7 +65,41 @@ def _key_id(certificate: x509.Certificate) -> str | None:
         return None
 
 
+def check_form(certificate: x509.Certificate) -> None:
+    """What holds for every certificate of a chain, and the library is lenient about.
+
+    Raises:
+        IdentityRefused: a serial number that is none, a key that is too weak, an extension that is critical and would
+            not be looked at, or that must not be critical.
+    """
+    if not 0 < certificate.serial_number < 2**159:
+        message = f"{display(certificate)} has no serial number of 1 to 20 octets"
+        raise IdentityRefused(Refusal.MALFORMED, message, "RFC 5280, 4.1.2.2")
+    key = certificate.public_key()
+    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, CURVES):
+        message = f"the key of {display(certificate)} is neither P-256 nor P-384"
+        raise IdentityRefused(Refusal.KEY_KIND, message, "Ringfort's profile: 128 bits of security")
+    for found in certificate.extensions:
+        if found.critical and not isinstance(found.value, _PROCESSED):
+            message = f"{display(certificate)} has a critical extension {found.oid.dotted_string}"
+            raise IdentityRefused(Refusal.PATH, message, "RFC 5280, 4.2")
+
+
+_PROCESSED = (
+    x509.BasicConstraints,
+    x509.ExtendedKeyUsage,
+    x509.KeyUsage,
+    x509.NameConstraints,
+    x509.SubjectAlternativeName,
+)
+"""Extensions that are looked at, and may therefore be critical."""
+
+
 def _verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> None:
+    check_form(issuer)
+    constrained = extension(issuer, x509.NameConstraints)
+    if constrained is not None:
+        constraints.check_kinds(constrained.value)
     verifier = (
         PolicyBuilder()
         .store(Store(list(bundle.roots)))
@@ -74,13 +109,15 @@ def _verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> N
         .build_client_verifier()
     )
     try:
-        verifier.verify(issuer, [])
+        chain = verifier.verify(issuer, []).chain
     except VerificationError as error:
         if now > issuer.not_valid_after_utc or now < issuer.not_valid_before_utc:
             message = f"its issuing authority {display(issuer)} is not valid now"
             raise IdentityRefused(Refusal.PATH, message, "RFC 5280, 6.1.3 (a) (2)") from error
         message = f"its issuing authority {display(issuer)} is not under this trust domain's root: {_reason(error)}"
         raise IdentityRefused(Refusal.OTHER_AUTHORITY, message, "RFC 5280, 6.1") from error
+    for root in chain[1:]:
+        check_form(root)
 
 
 def _verify_under(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> None:
@@ -154,7 +191,13 @@ def _authority_policy(depth: int) -> ExtensionPolicy:
     )
 
 
-_ROOT_POLICY = _authority_policy(1)
+# A root's own constraints and purposes would not reach the leaf, whose path begins anew below the issuing authority.
+_ROOT_POLICY = (
+    _authority_policy(1)
+    .require_present(x509.SubjectKeyIdentifier, Criticality.NON_CRITICAL, None)
+    .require_not_present(x509.NameConstraints)
+    .require_not_present(x509.ExtendedKeyUsage)
+)
 _ANCHOR_POLICY = _authority_policy(0).may_be_present(x509.NameConstraints, Criticality.CRITICAL, None)
 _ISSUER_POLICY = (
     ExtensionPolicy.permit_all()
@@ -163,10 +206,15 @@ _ISSUER_POLICY = (
     .require_present(x509.NameConstraints, Criticality.CRITICAL, None)
     .require_present(x509.AuthorityKeyIdentifier, Criticality.NON_CRITICAL, None)
     .require_present(x509.SubjectKeyIdentifier, Criticality.NON_CRITICAL, None)
+    .require_not_present(x509.ExtendedKeyUsage)
+    .require_not_present(x509.PolicyConstraints)
 )
 _LEAF_POLICY = (
     ExtensionPolicy.webpki_defaults_ee()
     .require_present(x509.BasicConstraints, Criticality.CRITICAL, None)
     .require_present(x509.KeyUsage, Criticality.CRITICAL, None)
+    .require_present(x509.AuthorityKeyIdentifier, Criticality.NON_CRITICAL, None)
+    .may_be_present(x509.SubjectKeyIdentifier, Criticality.NON_CRITICAL, None)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, None)  # X509-SVID, 4.4: may be critical
     .require_not_present(x509.NameConstraints)
 )

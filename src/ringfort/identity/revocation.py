@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ringfort.identity.authority import LONGEST_LIFETIME, Issuer, Root
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import authority_id, authority_key_id, display
+from ringfort.identity.certificates import UNREADABLE, authority_id, authority_key_id, display, extension
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 
 LIST_LIFETIME = timedelta(hours=24)
@@ -173,7 +173,9 @@ def _authority_of(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:
     for certificate in (*bundle.roots, *bundle.issuers):
         if crl.issuer != certificate.subject:
             continue
-        key = certificate.public_key()
+        key, usage = certificate.public_key(), extension(certificate, x509.KeyUsage)
+        if usage is None or not usage.value.crl_sign:
+            continue
         if isinstance(key, EllipticCurvePublicKey) and crl.is_signature_valid(key):
             return authority_id(certificate)
     message = f"a revocation list of {crl.issuer.rfc4514_string()!r} is not signed by an authority of the bundle"
@@ -181,17 +183,21 @@ def _authority_of(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:
 
 
 def list_number(crl: x509.CertificateRevocationList) -> int:
-    """The number of a list (RFC 5280, 5.2.3), 0 where it has none.
+    """The number of a list (RFC 5280, 5.2.3).
 
     Raises:
-        IdentityError: it is a delta or a partial list.
+        IdentityError: it has none, cannot be read, or is a delta or a partial list.
     """
-    number = 0
-    for found in crl.extensions:
-        if isinstance(found.value, x509.CRLNumber):
-            number = found.value.crl_number
-        elif found.critical:
-            # RFC 5280, 5.2: a delta or partial list does not say what is not on it
-            message = f"a revocation list with {found.oid.dotted_string} is not a full one"
+    try:
+        found = {one.oid: one for one in crl.extensions}
+    except UNREADABLE as error:
+        raise IdentityError("identity-revocation-list", f"a revocation list cannot be read: {error}") from error
+    for one in found.values():
+        if one.critical:
+            # RFC 5280, 5.2: a delta or partial list, which does not say what is not on it, is marked so
+            message = f"a revocation list with {one.oid.dotted_string} is not a full one"
             raise IdentityError("identity-revocation-list", message)
-    return number
+    number = found.get(x509.CRLNumber.oid)
+    if number is None or not isinstance(number.value, x509.CRLNumber):
+        raise IdentityError("identity-revocation-list", "a revocation list has no number (RFC 5280, 5.2.3)")
+    return number.value.crl_number

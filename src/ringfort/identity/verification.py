@@ -10,14 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ringfort.environment.model import Address
 from ringfort.identity.authority import LONGEST_LIFETIME
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import (
-    CURVES,
     UNREADABLE,
     addresses,
     alternative_names,
@@ -28,7 +26,7 @@ from ringfort.identity.certificates import (
 )
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 from ringfort.identity.names import Identity, Role, parse
-from ringfort.identity.path import verified_issuer
+from ringfort.identity.path import check_form, verified_issuer
 from ringfort.identity.revocation import Revocations
 
 Expected = Callable[[Identity], bool]
@@ -86,9 +84,10 @@ def examine(
     revoked: Revocations | None = None,
 ) -> tuple[Identity, x509.Certificate]:
     """As `verify`; says also which issuing authority stands behind the name."""
+    now = now.replace(microsecond=0)  # certificates count in seconds, the last one included (RFC 5280, 4.1.2.5)
     try:
+        check_form(leaf)
         _check_leaf_usage(leaf)
-        _check_key(leaf)
         _check_validity(leaf, now)
         issuer = verified_issuer(leaf, intermediates, bundle, now)
         identity = _name(leaf, bundle)
@@ -120,17 +119,15 @@ def _check_validity(leaf: x509.Certificate, now: datetime) -> None:
         raise IdentityRefused(Refusal.LIFETIME, message, "Ringfort's profile: at most 24 hours")
 
 
-def _check_key(leaf: x509.Certificate) -> None:
-    key = leaf.public_key()
-    if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, CURVES):
-        message = f"the key of {display(leaf)} is neither P-256 nor P-384"
-        raise IdentityRefused(Refusal.KEY_USAGE, message, "Ringfort's profile: 128 bits of security")
-
-
 def _check_leaf_usage(leaf: x509.Certificate) -> None:
     basic = extension(leaf, x509.BasicConstraints)
     if basic is not None and basic.value.ca:
         raise IdentityRefused(Refusal.IS_AUTHORITY, f"{display(leaf)} is an authority's", "X509-SVID, 4.1 and 5.2")
+    if alternative_names(leaf) is None:
+        raise IdentityRefused(Refusal.NAMES, f"{display(leaf)} names nobody", "X509-SVID, 2")
+    if basic is None or not basic.critical:
+        message = f"{display(leaf)} does not say that it is no authority's"
+        raise IdentityRefused(Refusal.PATH, message, "X509-SVID, 4.1; RFC 5280, 4.2.1.9")
     usage = extension(leaf, x509.KeyUsage)
     if usage is None or not usage.critical:
         raise IdentityRefused(Refusal.KEY_USAGE, f"{display(leaf)} has no critical key usage", "X509-SVID, 4.3")
@@ -150,9 +147,7 @@ _BOTH = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
 
 def _name(leaf: x509.Certificate, bundle: Bundle) -> Identity:
     names = alternative_names(leaf)
-    if names is None:
-        raise IdentityRefused(Refusal.NAMES, "it names nobody", "X509-SVID, 2")
-    strange = [type(name).__name__ for name in names if not isinstance(name, _NAMES)]
+    strange = [type(name).__name__ for name in names or () if not isinstance(name, _NAMES)]
     if strange:
         message = f"{display(leaf)} has names beyond URI and address: {', '.join(strange)}"
         raise IdentityRefused(Refusal.NAMES, message, "Ringfort's profile; RFC 5280, 4.2.1.10")
