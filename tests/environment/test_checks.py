@@ -430,15 +430,15 @@ REFUSED: dict[str, tuple[tuple[tuple[str, str], ...], str, str, str]] = {
     ),
     "the identity of a host": (
         (("[5432], tls: mutual", "[5432], tls: mutual, identity: §spiffe://test.example/node/app"),),
-        "duplicate-identity",
-        "identities of hosts",
-        "another path",
+        "not-an-identity",
+        "its path is not service/NAME",
+        "service/payments",
     ),
     "an identity of another trust domain": (
-        (("[5432], tls: mutual", "[5432], tls: mutual, identity: §spiffe://other.example/db"),),
+        (("[5432], tls: mutual", "[5432], tls: mutual, identity: §spiffe://other.example/service/db"),),
         "foreign-identity",
-        "spiffe://other.example/db is not in the trust domain test.example",
-        "write spiffe://test.example/db",
+        "spiffe://other.example/service/db is not in the trust domain test.example",
+        "write spiffe://test.example/service/db",
     ),
     "an identity that is no SPIFFE ID": (
         (("[5432], tls: mutual", "[5432], tls: mutual, identity: §https://test.example/db"),),

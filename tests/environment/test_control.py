@@ -62,6 +62,13 @@ def test_operators_call_with_certificates_of_their_own() -> None:
     assert flow.callers == ("desk",)
 
 
+def test_controllers_and_witnesses_are_known_as_such() -> None:
+    services = load_text(GOOD).services
+    assert services["controller"].identity == "spiffe://small.example/controller/controller"
+    assert services["witness"].identity == "spiffe://small.example/witness/witness"
+    assert services["app"].identity == "spiffe://small.example/service/app"
+
+
 def test_the_group_of_all_is_every_host() -> None:
     environment = load_text(GOOD)
     assert set(environment.flows["nodes"].callers) == set(environment.hosts)
@@ -89,7 +96,7 @@ def test_the_group_of_all_is_every_host() -> None:
         ("ports: [9443], tls: mutual", "ports: [9443], tls: none", "operators-unasked"),
         ("services:\n  app:", "groups: {all: {hosts: [app]}}\nservices:\n  app:", "reserved-name"),
         ("ports: [8443], tls: mutual", "ports: [8443], tls: mutual, identity: spiffe://small.example/operator/alice",
-         "duplicate-identity"),
+         "not-an-identity"),
     ],
 )  # fmt: skip
 def test_what_could_not_be_trusted_or_reached_is_refused(before: str, after: str, code: str) -> None:

@@ -123,7 +123,7 @@ def test_a_lost_family_closes() -> None:
         ("[5432], tls: mutual", "[5432], tls: server", "service database", "tls"),
         (
             "[5432], tls: mutual",
-            "[5432], tls: mutual, identity: spiffe://test.example/x",
+            "[5432], tls: mutual, identity: spiffe://test.example/service/x",
             "service database",
             "identity",
         ),

@@ -127,21 +127,21 @@ def test_a_certificate_changed_anywhere_is_never_taken_for_another_caller(tmp_pa
         certificate(x509.DNSName("web.example"), uri(URI), ip("10.0.0.1"), ip("fd00::1"), authority=False, extra=3),
         certificate(uri(URI), uri("spiffe://gate.example/service/app"), ip("10.0.0.1")),
     ]
-    cases = []
+    cases: list[tuple[str, bytes]] = []
     for _ in range(4000):
-        der = bytearray(random_.choice(sound))
+        changed = bytearray(random_.choice(sound))
         for _ in range(random_.choice((1, 1, 1, 2, 3))):
-            place = random_.randrange(len(der))
+            place = random_.randrange(len(changed))
             match random_.randrange(4):
                 case 0:
-                    der[place] ^= 1 << random_.randrange(8)
+                    changed[place] ^= 1 << random_.randrange(8)
                 case 1:
-                    der[place] = random_.randrange(256)
+                    changed[place] = random_.randrange(256)
                 case 2:
-                    del der[place]
+                    del changed[place]
                 case 3:
-                    der.insert(place, random_.randrange(256))
-        cases.append(("10.0.0.1", bytes(der)))
+                    changed.insert(place, random_.randrange(256))
+        cases.append(("10.0.0.1", bytes(changed)))
     agreed = 0
     for (caller, home), (source, der) in zip(answers(tmp_path, cases), cases, strict=True):
         independent = _independent(der)

@@ -139,10 +139,10 @@ def test_a_certificate_of_another_authority_is_refused(lab: Lab, tmp_path_factor
     from datetime import UTC, datetime
     from ipaddress import ip_address
 
-    from ringfort.lab.authority import ROOT_FILE, Authority, key_file
+    from ringfort.lab.authority import ROOT_FILE, Authority, key_file, sites_of
 
     forged = tmp_path_factory.mktemp("forged")
-    authority = Authority.open_or_make(forged, "lab.example", datetime.now(UTC))
+    authority = Authority.open_or_make(forged, "lab.example", sites_of(lab.environment), datetime.now(UTC))
     pem = authority.issue("spiffe://lab.example/service/web", [ip_address(WEB_1)], datetime.now(UTC))
     key_file(forged, "web@web-1").write_bytes(pem)
     (forged / ROOT_FILE).write_bytes((lab.keys / ROOT_FILE).read_bytes())

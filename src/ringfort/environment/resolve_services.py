@@ -16,14 +16,6 @@ RESERVED_SERVICES = frozenset({"internet"})
 EVERY_HOST = "all"
 """The group that needs no declaration."""
 
-RESERVED_ROLES = {
-    "node": "hosts' nodes",
-    "controller": "controllers",
-    "operator": "operators",
-    "witness": "witnesses",
-}
-"""First words of the paths of identities that no service may take, and whose they are."""
-
 
 def resolve_services(draft: Draft) -> None:
     """Fill the draft's services, in the order of the file."""
@@ -31,10 +23,12 @@ def resolve_services(draft: Draft) -> None:
     for host in draft.hosts.values():
         for service in dict.fromkeys(host.services):
             serving.setdefault(service, []).append(host.name)
+    control = draft.declaration.header.control
+    roles = {control.controller: "controller", control.witness: "witness"} if control else {}
     for entry in draft.declaration.services.values():
         _refuse_contradictions(draft, entry)
         form = entry.form
-        identity = form.identity or f"spiffe://{draft.trust_domain}/service/{entry.name}"
+        identity = form.identity or f"spiffe://{draft.trust_domain}/{roles.get(entry.name, 'service')}/{entry.name}"
         draft.services[entry.name] = Service(
             entry.name,
             form.protocol,
@@ -77,23 +71,10 @@ def _refuse_identities(draft: Draft) -> None:
     for service in draft.services.values():
         entry = draft.declaration.services[service.name]
         place = entry.at("identity")
-        if entry.form.identity:
-            if not service.identity.startswith(domain) and draft.declaration.header_valid:
-                hint = f"write {domain}{service.identity.partition('://')[2].partition('/')[2]}"
-                draft.problems.add(
-                    "foreign-identity",
-                    place,
-                    f"{service.identity} is not in the trust domain {draft.trust_domain}",
-                    hint,
-                )
-            role = service.identity.removeprefix(domain).partition("/")[0]
-            if role in RESERVED_ROLES:
-                draft.problems.add(
-                    "duplicate-identity",
-                    place,
-                    f"{domain}{role}/... are the identities of {RESERVED_ROLES[role]}",
-                    "choose another path",
-                )
+        if entry.form.identity and not service.identity.startswith(domain) and draft.declaration.header_valid:
+            hint = f"write {domain}{service.identity.partition('://')[2].partition('/')[2]}"
+            message = f"{service.identity} is not in the trust domain {draft.trust_domain}"
+            draft.problems.add("foreign-identity", place, message, hint)
         holder = holders.setdefault(service.identity, service.name)
         if holder != service.name:
             draft.problems.add(

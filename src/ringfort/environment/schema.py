@@ -167,7 +167,7 @@ class ServiceForm(Form):
     tls: Tls = Tls.NONE
     """none, server (the server proves itself) or mutual (the caller proves itself too)."""
     identity: Identity = ""
-    """spiffe://TRUST-DOMAIN/service/NAME by default."""
+    """spiffe://TRUST-DOMAIN/service/NAME by default; only NAME may differ."""
     application: Name = ""
     """The application it belongs to; a back end answers front ends of its own application only."""
 

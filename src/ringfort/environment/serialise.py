@@ -4,18 +4,18 @@ One environment has one text, and one text is one environment: names are sorted,
 not be escaped is not (RFC 8785), and whatever is written otherwise is refused. The sections are lists, because their
 order means something: addresses on the backbone follow the order of the sites.
 
-Reading checks shapes, and that every name leads somewhere, so that no later step stumbles. It does not judge what is
-declared: the loader did that before anybody signed.
+Reading checks shapes, and what later steps take for granted (`ringfort.environment.soundness`). It does not judge what
+is declared: the loader did that before anybody signed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from ringfort.environment.codecs import WrongFormError, codec_of
 from ringfort.environment.model import Environment
+from ringfort.environment.soundness import fault
 from ringfort.errors import RingfortError
 
 FORM = "ringfort-environment-1"
@@ -62,9 +62,9 @@ def from_bytes(text: bytes) -> Environment:
         environment: Environment = _CODEC.read(document, {})
     except WrongFormError as error:
         _refuse("environment-value", str(error))
-    dangling = next(_dangling(environment), "")
-    if dangling:
-        _refuse("environment-value", dangling)
+    odd = fault(environment)
+    if odd:
+        _refuse("environment-value", odd)
     return environment
 
 
@@ -87,37 +87,3 @@ def _document(text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         _refuse("environment-form", "this is JSON, but no mapping")
     return document
-
-
-def _dangling(environment: Environment) -> Iterator[str]:
-    """Names that lead nowhere, in words."""
-    e = environment
-    for site in e.sites.values():
-        yield from _lost(f"sites.{site.name}", "segment", site.segments, e.segments)
-        yield from _lost(f"sites.{site.name}", "provider", site.providers, e.providers)
-        yield from _lost(f"sites.{site.name}", "router", site.routers, e.routers)
-    for kind, things in (("segments", e.segments), ("providers", e.providers), ("routers", e.routers)):
-        for key, thing in things.items():
-            yield from _lost(f"{kind}.{key}", "site", (thing.site,), e.sites)
-    for host in e.hosts.values():
-        yield from _lost(f"hosts.{host.name}", "site", (host.site,), e.sites)
-        yield from _lost(f"hosts.{host.name}", "segment", (host.segment,), e.segments)
-        yield from _lost(f"hosts.{host.name}", "service", host.services, e.services)
-    for service in e.services.values():
-        yield from _lost(f"services.{service.name}", "host", service.hosts, e.hosts)
-    for flow in e.flows.values():
-        yield from _lost(f"flows.{flow.name}", "service", (flow.service,), e.services)
-        yield from _lost(f"flows.{flow.name}", "host", flow.callers, e.hosts)
-    for number, item in enumerate(e.published):
-        yield from _lost(f"published.{number}", "service", (item.service,), e.services)
-        yield from _lost(f"published.{number}", "provider", (item.provider,), e.providers)
-        yield from _lost(f"published.{number}", "host", (item.host,), e.hosts)
-    if e.control is not None:
-        named = [name for name in (e.control.controller, e.control.witness) if name]
-        yield from _lost("control", "service", named, e.services)
-
-
-def _lost(place: str, what: str, names: Iterable[str], known: Mapping[str, object]) -> Iterator[str]:
-    for name in names:
-        if name not in known:
-            yield f"{place}: there is no {what} {name!r}"

@@ -190,10 +190,10 @@ def parse_trust_domain(value: object) -> str:
 
 
 def parse_identity(value: object) -> str:
-    """A SPIFFE ID with a path (SPIFFE-ID, 2)."""
+    """A service's SPIFFE ID, ``spiffe://TRUST-DOMAIN/service/NAME`` (SPIFFE-ID, 2)."""
     identity = text(value, "an identity")
     scheme, separator, rest = identity.partition("://")
-    hint = "write it like spiffe://shop.example/payments"
+    hint = "write it like spiffe://shop.example/service/payments"
     if scheme != "spiffe" or not separator:
         refuse("not-an-identity", f"{shown(identity)} is not a SPIFFE ID", hint)
     domain, *path = rest.split("/")
@@ -201,6 +201,8 @@ def parse_identity(value: object) -> str:
         refuse("not-an-identity", f"{shown(identity)} is not a SPIFFE ID: its trust domain is not valid", hint)
     if not path or any(part in (".", "..") or not _SPIFFE_SEGMENT.fullmatch(part) for part in path):
         refuse("not-an-identity", f"{shown(identity)} is not a SPIFFE ID: its path is not valid", hint)
+    if len(path) != 2 or path[0] != "service":
+        refuse("not-an-identity", f"{shown(identity)} is not a service's: its path is not service/NAME", hint)
     return identity
 
 

@@ -1,41 +1,40 @@
-"""A throw-away certificate authority for the lab: one key and certificate for each identity a host holds.
+"""The lab's certificate authority (`ringfort.identity`): a root, an issuer for each site, and one key and certificate
+for each identity that a host holds, good for a day.
 
-Every certificate names exactly one SPIFFE identity (a URI subject alternative name, SPIFFE X509-SVID section 2) and the
-addresses of the host it belongs to, so that a service can refuse it when it comes from elsewhere. The keys are worth
-nothing outside the lab and stay in its state directory, readable by its owner only.
+Every certificate names one SPIFFE identity and the addresses of the host it belongs to, so that a service can refuse it
+when it comes from elsewhere. The keys are worth nothing outside the lab and stay in its state directory, readable by
+its owner only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ringfort.environment.model import Address, Environment, Flow
+from ringfort.environment.model import Address, Environment, Flow, Network
+from ringfort.identity.authority import BACKDATE, LONGEST_LIFETIME, Issuer
+from ringfort.identity.certificates import new_key
+from ringfort.identity.credential import Credential
+from ringfort.identity.errors import IdentityError
+from ringfort.identity.names import parse
+from ringfort.identity.store import Store
 from ringfort.lab.state import write_private
 
-ROOT_LIFETIME = timedelta(days=365)
-LIFETIME = timedelta(days=30)
-RENEW_BEFORE = timedelta(days=7)
+LIFETIME = LONGEST_LIFETIME
+RENEW_BEFORE = LIFETIME / 3
 """A certificate with less than this left is made anew by the next ``up``."""
-BACKDATE = timedelta(minutes=5)
-"""For clocks that disagree a little."""
+RENEW_AUTHORITY_BEFORE = timedelta(days=7)
 
-ROOT_FILE, ROOT_KEY_FILE, MANIFEST = "authority.pem", "authority.key", "manifest.json"
+AUTHORITY, ROOT_FILE, PASSPHRASE_FILE, MANIFEST = "authority", "authority.pem", "passphrase", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,106 +89,95 @@ def holders(environment: Environment) -> tuple[Holder, ...]:
     return tuple(found.values())
 
 
-class Authority:
-    """The root key and certificate. `open_or_make` finds them in a directory or makes them there."""
+Sites = Mapping[str, tuple[Network, ...]]
+"""Site -> the address blocks it may issue for."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        self._key = key
-        self.certificate = certificate
+
+def sites_of(environment: Environment) -> Sites:
+    """The sites of an environment and their blocks."""
+    return {site.name: site.blocks for site in environment.sites.values()}
+
+
+class Authority:
+    """The lab's authority, complete: whoever holds it can make any certificate. `open_or_make` finds or makes it.
+
+    Its root's key is under a passphrase that stands beside it, because nobody is there to type one.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._passphrase = (directory / PASSPHRASE_FILE).read_bytes()
+        self.store = Store(directory / AUTHORITY)
+        self.bundle = self.store.bundle()
 
     @classmethod
     def open(cls, directory: Path) -> Authority | None:
         """The authority kept in ``directory``, if there is one and it can be read."""
         try:
-            data = (directory / ROOT_FILE).read_bytes()
-            key = load_pem_private_key((directory / ROOT_KEY_FILE).read_bytes(), None)
-            certificate = x509.load_pem_x509_certificate(data)
-        except (OSError, ValueError):
+            return cls(directory)
+        except (OSError, IdentityError):
             return None
-        return cls(key, certificate) if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
     @classmethod
-    def open_or_make(cls, directory: Path, trust_domain: str, now: datetime) -> Authority:
-        """The authority kept in ``directory``; a new one if there is none, it is near its end, or of another domain."""
-        uri = f"spiffe://{trust_domain}"
+    def open_or_make(cls, directory: Path, trust_domain: str, sites: Sites, now: datetime) -> Authority:
+        """The authority kept in ``directory``, with an issuer for each site; what is missing, near its end, or of
+        another trust domain is made anew."""
         found = cls.open(directory)
-        if found is not None and found.certificate.not_valid_after_utc - now > LIFETIME and found._uris() == [uri]:
-            return found
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"lab of {trust_domain}"[:64])])
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            _builder(name, name, key.public_key(), now, ROOT_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs=True), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        write_private(directory / ROOT_KEY_FILE, _pem(key))
-        write_private(directory / ROOT_FILE, certificate.public_bytes(Encoding.PEM))
-        return cls(key, certificate)
-
-    def _uris(self) -> list[str]:
+        if found is None or found.bundle.trust_domain != trust_domain or not found._lasts(found.bundle.roots, now):
+            found = cls._make(directory, trust_domain, now)
         try:
-            names = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            return []
-        return names.get_values_for_type(x509.UniformResourceIdentifier)
+            found._add_issuers(sites, now)
+        except IdentityError:  # a file of it is broken
+            found = cls._make(directory, trust_domain, now)
+            found._add_issuers(sites, now)
+        write_private(directory / ROOT_FILE, found.store.bundle().roots_pem())
+        return cls(directory)
+
+    @classmethod
+    def _make(cls, directory: Path, trust_domain: str, now: datetime) -> Authority:
+        shutil.rmtree(directory / AUTHORITY, ignore_errors=True)
+        passphrase = secrets.token_hex(24).encode()
+        write_private(directory / PASSPHRASE_FILE, passphrase)
+        Store.create(directory / AUTHORITY, trust_domain, passphrase, now)
+        return cls(directory)
+
+    def _add_issuers(self, sites: Sites, now: datetime) -> None:
+        for site, networks in sites.items():
+            if not self._is_current(site, networks, now):
+                self.store.add_issuer(site, networks, self._passphrase, now)
+
+    def _lasts(self, certificates: Iterable[x509.Certificate], now: datetime) -> bool:
+        return all(certificate.not_valid_after_utc - now > RENEW_AUTHORITY_BEFORE for certificate in certificates)
+
+    def _is_current(self, site: str, networks: tuple[Network, ...], now: datetime) -> bool:
+        try:
+            issuer = self.store.issuer(site)
+        except IdentityError:
+            return False
+        return issuer.networks == networks and self._lasts([issuer.certificate], now)
+
+    def issuer_for(self, addresses: Iterable[Address]) -> Issuer:
+        """The issuer of the site where the addresses are.
+
+        Raises:
+            IdentityError: they are at no site.
+        """
+        wanted = tuple(addresses)
+        for site in self.store.sites():
+            issuer = self.store.issuer(site)
+            if all(any(address in network for network in issuer.networks) for address in wanted):
+                return issuer
+        raise IdentityError("identity-address-outside-site", f"{', '.join(map(str, wanted))}: at no site")
 
     def issue(self, identity: str, addresses: Iterable[Address], now: datetime) -> bytes:
-        """A new key and its certificate, in one PEM file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity)]
-        names += [x509.IPAddress(address) for address in addresses]
-        issuer = self.certificate.subject
-        subject = x509.Name([])  # the name is in the URI, so the extension is critical (RFC 5280, 4.2.1.6)
-        both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
-        certificate = (
-            _builder(subject, issuer, key.public_key(), now, LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs=False), critical=True)
-            .add_extension(both, critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=True)
-            .add_extension(_issuer_key(self._key), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        return _pem(key) + certificate.public_bytes(Encoding.PEM)
+        """A new key and its certificates, in one PEM file.
 
-
-def _issuer_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + lifetime)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        Raises:
+            IdentityError: the addresses are at no site, or it is no identity that is issued for.
+        """
+        own = tuple(addresses)
+        issuer, key = self.issuer_for(own), new_key()
+        leaf = issuer.issue(parse(identity), own, key.public_key(), now, LIFETIME)
+        return Credential(key, (leaf, issuer.certificate)).to_pem()
 
 
 def key_file(directory: Path, holder: str) -> Path:
@@ -197,15 +185,17 @@ def key_file(directory: Path, holder: str) -> Path:
     return directory / f"{holder}.pem"
 
 
-def ensure(directory: Path, trust_domain: str, wanted: Iterable[Holder], now: datetime) -> tuple[str, ...]:
+def ensure(
+    directory: Path, trust_domain: str, sites: Sites, wanted: Iterable[Holder], now: datetime
+) -> tuple[str, ...]:
     """Make the keys and certificates that are missing, near their end, or no longer say what they should.
 
     Returns:
         the names of the holders that got new ones.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
-    authority = Authority.open_or_make(directory, trust_domain, now)
-    fingerprint = authority.certificate.fingerprint(hashes.SHA256()).hex()
+    authority = Authority.open_or_make(directory, trust_domain, sites, now)
+    fingerprint = hashlib.sha256(authority.bundle.to_pem()).hexdigest()
     noted = _read_manifest(directory)
     kept: dict[str, dict[str, Any]] = {}
     issued = []
@@ -216,7 +206,7 @@ def ensure(directory: Path, trust_domain: str, wanted: Iterable[Holder], now: da
         path = key_file(directory, holder.name)
         if not (_says(entry, expected, now) and path.exists()):
             write_private(path, authority.issue(holder.identity, holder.addresses, now))
-            entry = expected | {"until": (now + LIFETIME).isoformat()}
+            entry = expected | {"until": (now - BACKDATE + LIFETIME).isoformat()}
             issued.append(holder.name)
         kept[holder.name] = entry
     for name in noted.keys() - kept.keys():

@@ -181,7 +181,9 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
     if changes.is_dry_run:
         changes.certificates = authority.missing(keys, holders, now)
     else:
-        changes.certificates = len(authority.ensure(keys, environment.trust_domain, holders, now))
+        changes.certificates = len(
+            authority.ensure(keys, environment.trust_domain, authority.sites_of(environment), holders, now)
+        )
     hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
     checks = identity_checks(environment)
