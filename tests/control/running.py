@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from ringfort.control.authorisation import Policies
-from ringfort.control.client import Client, Endpoint
+from ringfort.control.client import Answer, Client, Endpoint
 from ringfort.control.controller import Controller
 from ringfort.control.settings import read_settings
 from ringfort.identity import token
@@ -32,11 +32,13 @@ from ringfort.identity.credential import Credential
 from ringfort.identity.names import Identity, Role
 from ringfort.identity.store import Store, write_credential
 from ringfort.publishing.keys import generate, write_private
+from tests.control.described import faults_of
 
 T = TypeVar("T")
 DOMAIN = "test.example"
 PASSPHRASE = b"a passphrase for tests"
-LOOPBACK = ip_network("127.0.0.0/8")
+NETWORKS = [ip_network("127.0.0.0/8"), ip_network("10.1.0.0/16"), ip_network("fd00:1::/32")]
+"""Loopback, and what `tests.environment.declare.sound` gives to the site."""
 SITE = "north"
 
 OPERATORS = {
@@ -58,7 +60,7 @@ class Ground:
     def __post_init__(self) -> None:
         now = datetime.now(UTC)
         self.store = Store.create(self.directory / "authority", DOMAIN, PASSPHRASE, now)
-        self.store.add_issuer(SITE, [LOOPBACK], PASSPHRASE, now)
+        self.store.add_issuer(SITE, NETWORKS, PASSPHRASE, now)
         write_private(self.directory / "online.key", generate(), None)
         self.database = self.database or f"sqlite:///{self.directory / 'controller.db'}"
 
@@ -100,6 +102,15 @@ customers = ["127.0.0.1:0"]
         return path
 
 
+class Checked(Client):
+    """A client that holds every answer against the API's description."""
+
+    def send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+        answer = super().send(method, path, data, headers)
+        assert faults_of(method, path, answer.status, answer.media, answer.body) == []
+        return answer
+
+
 class Running:
     """A controller in a thread, and clients of it."""
 
@@ -133,7 +144,7 @@ class Running:
         return self.with_credential(self.ground.credential(role, name, address))
 
     def with_credential(self, credential: Credential) -> Client:
-        client = Client.platform(self.platform, credential, self.ground.store.bundle())
+        client = Checked.platform(self.platform, credential, self.ground.store.bundle())
         self._clients.append(client)
         return client
 
@@ -141,7 +152,7 @@ class Running:
         return self.client(Role.OPERATOR, name)
 
     def customer(self, certificate: CustomerKey) -> Client:
-        client = Client.customer(self.customers, certificate.pem, certificate.key, self.ground.store.bundle())
+        client = Checked.customer(self.customers, certificate.pem, certificate.key, self.ground.store.bundle())
         self._clients.append(client)
         return client
 

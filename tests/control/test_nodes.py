@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ringfort.control.client import CallRefusedError
 from ringfort.identity import token
 from ringfort.identity.certificates import new_key
-from tests.control.running import REPORT, Ground, Running, csr, running
-
-
-@pytest.fixture(scope="module")
-def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(Ground(tmp_path_factory.mktemp("control"))) as controller:
-        yield controller
+from tests.control.running import REPORT, Running, csr
 
 
 def test_a_machine_with_a_token_becomes_a_node(controller: Running) -> None:

@@ -35,6 +35,15 @@ class CallRefusedError(RingfortError):
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    media: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a controller listens."""
 
@@ -64,14 +73,14 @@ class Client:
         self._connection: http.client.HTTPSConnection | None = None
 
     @classmethod
-    def platform(cls, endpoint: Endpoint, credential: Credential, bundle: Bundle, seconds: float = SECONDS) -> Client:
+    def platform(cls, endpoint: Endpoint, credential: Credential, bundle: Bundle, seconds: float = SECONDS) -> Self:
         """A caller with a certificate of the platform."""
         return cls(endpoint, client_context(credential, bundle), bundle, seconds)
 
     @classmethod
     def customer(
         cls, endpoint: Endpoint, certificate: Path, key: Path, bundle: Bundle, seconds: float = SECONDS
-    ) -> Client:
+    ) -> Self:
         """A caller with a certificate that a customer registered.
 
         Raises:
@@ -135,11 +144,22 @@ class Client:
         self.close()
 
     def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> bytes:
+        answer = self.send(method, path, data, headers)
+        if answer.status >= 400:
+            raise _refused(answer.status, answer.body)
+        return answer.body
+
+    def send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Whatever is answered, refusals too.
+
+        Raises:
+            ControlError: the controller can't be reached, or is not a controller.
+        """
         try:
             connection = self._connected()
             connection.request(method, path, data, dict(headers))
             response = connection.getresponse()
-            answer = response.read(LARGEST)
+            body = response.read(LARGEST)
             if response.will_close:
                 self.close()
         except (OSError, http.client.HTTPException) as error:
@@ -147,9 +167,7 @@ class Client:
             what = str(error) or type(error).__name__
             message = f"the controller at {self._endpoint.host} port {self._endpoint.port} can't be reached: {what}"
             raise ControlError("controller-unreachable", message) from error
-        if response.status >= 400:
-            raise _refused(response.status, answer)
-        return answer
+        return Answer(response.status, response.headers.get_content_type(), body)
 
     def _connected(self) -> http.client.HTTPSConnection:
         if self._connection is None:

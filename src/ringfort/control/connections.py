@@ -23,6 +23,8 @@ IDLE_SECONDS = 40.0
 """Longer than a long poll's pause between two calls; a head that takes longer to arrive ends the connection, too."""
 
 HEAD_BYTES = 8190
+LINGER_SECONDS = 1.0
+"""How long what is still sent after a refusal is thrown away, so that the refusal can be read."""
 
 
 class Connection(web.RequestHandler):
@@ -75,7 +77,7 @@ class Listener:
                 logger=_Quiet("ringfort.control.http"),
                 max_line_size=HEAD_BYTES,
                 max_field_size=HEAD_BYTES,
-                lingering_time=2.0,
+                lingering_time=LINGER_SECONDS,
                 auto_decompress=False,
             )
             return _Refused() if len(manager.connections) >= MOST_CONNECTIONS else handler

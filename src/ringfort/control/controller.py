@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -23,6 +24,7 @@ from ringfort.control.database import Database
 from ringfort.control.dispatch import Dispatcher
 from ringfort.control.errors import ControlError
 from ringfort.control.performing import bump
+from ringfort.control.publisher import AuditPublisher
 from ringfort.control.repository import DatabaseStore
 from ringfort.control.serving import Served
 from ringfort.control.settings import Settings, endpoint
@@ -64,6 +66,7 @@ class Controller:
         self._authority = authority
         online: Signer | None = read_signer(settings.online_key, None) if settings.online_key is not None else None
         log_directory = settings.audit.directory if settings.audit is not None else None
+        self._publisher: AuditPublisher | None = None
         self.served = Served(bundle.trust_domain, authority, online, log_directory)
         self._operators = {
             name: Assignment(tuple(operator.roles), tuple(operator.sites))
@@ -88,6 +91,16 @@ class Controller:
         await asyncio.to_thread(self.database.migrate)
         self.watcher.on_change(self._noticed)
         await self.watcher.look()
+        if self._settings.audit is not None:
+            self._publisher = AuditPublisher(
+                self._settings.audit,
+                f"{self.party.credential.identity.name}#{secrets.token_hex(4)}",
+                self.database,
+                self.writer,
+                lambda: self.party.client,
+            )
+            self.writer.on_commit(self._publisher.notice)
+            self._tasks.append(asyncio.create_task(self._publisher.run()))
         self.platform_addresses = await self._listen(
             self.dispatcher.application(customers=False, identify=self._platform), self._settings.listen.platform, False
         )
@@ -109,6 +122,8 @@ class Controller:
         for listener in self._listeners:
             await listener.close()
         await self.writer.close()
+        if self._publisher is not None:
+            self._publisher.close()
         await asyncio.to_thread(self.database.close)
 
     # -- listeners -------------------------------------------------------------------------------------------------

@@ -284,6 +284,8 @@ class AuditRecord(Answer):
     at: AwareDatetime
     object: str
     action: str
+    who: str | None = Field(description="Whose change it was; null when that was erased.")
+    origin: str | None = Field(description="From where; null when that was erased.")
     record: Any = Field(description="The record's body, as it is sealed into the log's leaf.")
 
 

@@ -87,7 +87,9 @@ def bump(connection: Connection, topics: Iterable[str]) -> None:
 def insert_once(connection: Connection, table: Table, values: Mapping[str, object]) -> bool:
     """Insert one row unless one of the same key is there; whether it was inserted."""
     builder = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return bool(connection.execute(builder(table).values(**values).on_conflict_do_nothing()).rowcount)
+    key = next(iter(table.primary_key))
+    once = builder(table).values(**values).on_conflict_do_nothing().returning(key)
+    return connection.execute(once).first() is not None
 
 
 def _answered(outcome: Outcome, topics: tuple[str, ...]) -> Answered:

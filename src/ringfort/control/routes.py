@@ -116,11 +116,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/v1/environment/metadata/{file}", "fetchMetadata", "A metadata file of the TUF repository.",
         "environment:fetch", BYTES, _platform, _plain(environment.fetch_metadata), topics=("environment",),
-        refusals=(404,),
     ),
     Operation(
         "GET", "/v1/environment/targets/{file}", "fetchTarget", "A target file of the TUF repository.",
-        "environment:fetch", BYTES, _platform, _plain(environment.fetch_target), refusals=(404,),
+        "environment:fetch", BYTES, _platform, _plain(environment.fetch_target),
     ),
     Operation(
         "POST", "/v1/environment/publications", "publishEnvironment", "Put in force what the approvers signed.",
@@ -134,7 +133,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/nodes/{name}", "readNode", "A node, and what it reported last.", "node:read", models.Node, _node,
-        _plain(nodes.read_node), topics=("nodes",), refusals=(404,),
+        _plain(nodes.read_node), topics=("nodes",),
     ),
     Operation(
         "POST", "/v1/enrolment-tokens", "createEnrolmentToken", "A one-time token for a machine to enrol with.",
@@ -160,7 +159,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/v1/nodes/{name}/reports", "reportNode", "What the node is at, and what it noticed.", "node:report",
         models.Reported, _node,
         change=lambda _served, state, connection, call: nodes.report(state.version, connection, call),
-        form=models.ReportForm, refusals=(404,), largest=1024 * 1024,
+        form=models.ReportForm, largest=1024 * 1024,
     ),
     # -- revocations
     Operation(
@@ -170,20 +169,20 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/revocations", "revoke", "Trust a certificate, or all of an identity, no longer.",
         "revocation:create", models.Revocations, _platform, change=_alone(revocations.revoke),
-        form=models.RevocationForm, status=201, refusals=(404,),
+        form=models.RevocationForm, status=201,
     ),
     # -- audit and events
     Operation(
         "GET", "/v1/audit/records", "listRecords", "Audit records.", "audit:list", models.AuditRecords, _platform,
-        _plain(audit.list_records), query=models.AuditQuery,
+        audit.list_records, query=models.AuditQuery,
     ),
     Operation(
         "GET", "/v1/audit/records/{sequence}", "readRecord", "An audit record.", "audit:read", models.AuditRecord,
-        _platform, _plain(audit.read_record), refusals=(404,),
+        _platform, audit.read_record,
     ),
     Operation(
         "GET", "/v1/audit/log/{path}", "fetchLog", "A file of the audit log: checkpoint, tile, bundle of entries.",
-        "audit:fetch", BYTES, _platform, audit.fetch_file, refusals=(404,),
+        "audit:fetch", BYTES, _platform, audit.fetch_file,
     ),
     Operation(
         "GET", "/v1/events", "listEvents", "What happened and somebody should know.", "event:list", models.Events,
@@ -201,11 +200,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/customers/{name}", "readCustomer", "A customer.", "customer:read", models.Customer, _customer,
-        _plain(customers.read_customer), topics=("customers",), refusals=(404,),
+        _plain(customers.read_customer), topics=("customers",),
     ),
     Operation(
         "DELETE", "/v1/customers/{name}", "closeCustomer", "The end of a customer; its name is never given again.",
-        "customer:close", models.Customer, _customer, change=_alone(customers.close_customer), refusals=(404,),
+        "customer:close", models.Customer, _customer, change=_alone(customers.close_customer),
     ),
     # -- customers, as they see themselves: their own listener, their own certificates
     Operation(
@@ -221,7 +220,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "DELETE", "/v1/customers/{name}/certificates/{thumbprint}", "removeCertificate",
         "One management certificate less; never the last.", "customer-certificate:remove", models.CustomerCertificates,
-        _customer, change=_alone(customers.remove_certificate), customers=True, refusals=(404, 409),
+        _customer, change=_alone(customers.remove_certificate), customers=True, refusals=(409,),
     ),
     Operation(
         "GET", "/v1/customers/{name}/applications", "listApplications", "What the customer wants to run.",
@@ -231,16 +230,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/v1/customers/{name}/applications/{application}", "readApplication", "An application.",
         "application:read", models.Application, _customer, _plain(customers.read_application),
-        topics=("applications",), customers=True, refusals=(404,),
+        topics=("applications",), customers=True,
     ),
     Operation(
         "PUT", "/v1/customers/{name}/applications/{application}", "putApplication",
         "Software and configuration of an application, whole.", "application:put", models.Application, _customer,
-        change=_alone(customers.put_application), form=models.ApplicationForm, customers=True, refusals=(409,),
+        change=_alone(customers.put_application), form=models.ApplicationForm, status=201, customers=True,
+        refusals=(409,),
     ),
     Operation(
         "DELETE", "/v1/customers/{name}/applications/{application}", "removeApplication", "Run it no more.",
         "application:remove", models.Application, _customer, change=_alone(customers.remove_application),
-        customers=True, refusals=(404,),
+        customers=True,
     ),
 )  # fmt: skip

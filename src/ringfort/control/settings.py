@@ -33,13 +33,20 @@ class Operator(_Section):
     sites: list[str] = Field(default=[], description="Of site staff: where they may put machines in.")
 
 
+class Witness(_Section):
+    """Who cosigns the audit log's checkpoints."""
+
+    url: str
+    key: str = Field(description="Its verifier key, as `ringfort witness` prints it.")
+
+
 class Audit(_Section):
     """The audit log."""
 
     directory: Path
-    key: Path = Field(description="The log's signing key, as `ringfort audit key` made it.")
-    witness: str = Field(default="", description="URL of a witness.")
-    witness_key: str = Field(default="", description="The witness's verifier key.")
+    key: Path = Field(description="The log's signing key: a file of one line.")
+    witnesses: list[Witness] = Field(min_length=1)
+    needed: int = Field(default=1, ge=1, description="How many of them have to cosign.")
 
 
 class Settings(_Section):

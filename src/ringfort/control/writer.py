@@ -40,6 +40,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting: deque[_Job] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[], None]] = []
 
     async def run(self, change: Callable[[Connection], T]) -> T:
         """What ``change`` returns, once it is durable; cancelling the caller does not undo it.
@@ -57,6 +58,10 @@ class Writer:
         result: T = await asyncio.shield(job.done)
         return result
 
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each group."""
+        self._listeners.append(listener)
+
     async def close(self) -> None:
         """Finish what waits, then stop."""
         if self._task is not None:
@@ -73,6 +78,8 @@ class Writer:
                 outcomes = [error] * len(group)
             for job, outcome in zip(group, outcomes, strict=True):
                 _answer(job.done, outcome)
+            for listener in self._listeners:
+                listener()
 
     def _commit(self, group: list[_Job]) -> list[Any]:
         outcomes: list[Any] = []

@@ -1,0 +1,160 @@
+"""Carries audit records from the database to the log, in order, and has its checkpoints cosigned.
+
+Records are numbered without gaps in the transactions of the changes; their number is their place in the log. So
+carrying them is idempotent: what the log has already is not appended again, and a crash anywhere loses nothing and
+doubles nothing. One controller at a time does it; the lease only spares work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from ssl import SSLContext
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from ringfort.audit.fetching import RemoteWitness
+from ringfort.audit.log import Log
+from ringfort.audit.notes import parse_signer_key, parse_verifier_key
+from ringfort.audit.publisher import Pending, Publisher
+from ringfort.control.clock import now, to_number
+from ringfort.control.database import Database
+from ringfort.control.errors import ControlError
+from ringfort.control.recording import openings_in
+from ringfort.control.settings import Audit
+from ringfort.control.tables import audit_records, leases
+from ringfort.control.writer import Writer
+
+log = logging.getLogger("ringfort.control.audit")
+
+LEASE = "audit"
+LEASE_TIME = timedelta(seconds=20)
+LOOK_SECONDS = 2.0
+"""How often to look for records of other controllers; own ones are carried at once."""
+
+LONGEST_PAUSE = 30.0
+
+
+class DatabaseOutbox:
+    """The database as `ringfort.audit.publisher.Outbox`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def pending(self, first: int, limit: int) -> Sequence[Pending]:
+        """See `Outbox.pending`."""
+        wanted = (
+            select(audit_records.c.body, audit_records.c.openings)
+            .where(audit_records.c.sequence >= first)
+            .order_by(audit_records.c.sequence)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [Pending(row.body, openings_in(row.openings)) for row in connection.execute(wanted)]
+
+    def size(self) -> int:
+        """How many records there are."""
+        with self._database.reading() as connection:
+            last = connection.execute(select(func.max(audit_records.c.sequence))).scalar()
+        return 0 if last is None else last + 1
+
+
+class AuditPublisher:
+    """The background task of one controller."""
+
+    def __init__(
+        self, settings: Audit, holder: str, database: Database, writer: Writer, tls: Callable[[], SSLContext]
+    ) -> None:
+        """Open the log, or make it.
+
+        Raises:
+            RingfortError: a key can't be read, or the directory is another log's.
+        """
+        try:
+            self._key = parse_signer_key(settings.key.read_text().strip())
+        except OSError as error:
+            raise ControlError("audit-key-unreadable", f"{settings.key} can't be read: {error.strerror}") from error
+        self._witnesses = [(parse_verifier_key(witness.key), witness.url) for witness in settings.witnesses]
+        self._needed = settings.needed
+        self._log = Log.create(settings.directory, self._key.name)
+        self._outbox = DatabaseOutbox(database)
+        self._holder, self._writer, self._tls = holder, writer, tls
+        self._wake = asyncio.Event()
+        self._published = 0
+        self._cleared = 0
+
+    def notice(self) -> None:
+        """There may be new records."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Carry, for ever."""
+        pause = LOOK_SECONDS
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.carry()
+                pause = LOOK_SECONDS
+            except Exception as error:  # noqa: BLE001  # it is tried again, and says why it failed
+                log.warning("the audit log is not published: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def carry(self) -> None:
+        """Carry what waits, if it is this controller's turn.
+
+        Raises:
+            AuditError: too few witnesses cosign, or the log is damaged; it is safe to try again.
+        """
+        if await asyncio.to_thread(self._outbox.size) <= self._published:
+            return
+        if not await self._writer.run(lambda connection: take_lease(connection, LEASE, self._holder)):
+            return
+        try:
+            await asyncio.to_thread(self._publish)
+        finally:
+            await self._writer.run(self._settle)
+
+    def close(self) -> None:
+        """Close the log's files."""
+        self._log.close()
+
+    def _publish(self) -> None:
+        witnesses = [RemoteWitness(key, url, self._tls()) for key, url in self._witnesses]
+        try:
+            checkpoint = Publisher(self._log, self._key, witnesses, self._needed).run(self._outbox)
+        finally:
+            for witness in witnesses:
+                witness.close()
+        if checkpoint is not None:
+            self._published = checkpoint.checkpoint.size
+
+    def _settle(self, connection: Connection) -> None:
+        """What is durable in the log, personal values beside it, need not stay here; and the lease is free again."""
+        size = self._log.size
+        carried = (audit_records.c.sequence >= self._cleared, audit_records.c.sequence < size)
+        connection.execute(update(audit_records).where(*carried, audit_records.c.openings != "").values(openings=""))
+        self._cleared = size
+        connection.execute(
+            update(leases).where(leases.c.name == LEASE, leases.c.holder == self._holder).values(expires=0)
+        )
+
+
+def take_lease(connection: Connection, name: str, holder: str) -> bool:
+    """Take or prolong a lease; whether it is the holder's now."""
+    time = now()
+    until = to_number(time + LEASE_TIME)
+    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    if row is None:
+        connection.execute(insert(leases).values(name=name, holder=holder, expires=until))
+        return True
+    if row.holder != holder and row.expires > to_number(time):
+        return False
+    connection.execute(update(leases).where(leases.c.name == name).values(holder=holder, expires=until))
+    return True

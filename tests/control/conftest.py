@@ -1,0 +1,39 @@
+"""Controllers on both databases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.control import postgres
+from tests.control.running import Ground, Running, running
+
+_number = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL that was started for this run."""
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Where a controller can run, with an empty database: each test runs on both kinds."""
+    directory = tmp_path_factory.mktemp("control")
+    if request.param == "sqlite":
+        yield Ground(directory)
+        return
+    url = request.getfixturevalue("postgresql")
+    with postgres.database(url, f"test{next(_number)}") as database:
+        yield Ground(directory, database)
+
+
+@pytest.fixture(scope="module")
+def controller(ground: Ground) -> Iterator[Running]:
+    """A controller that runs."""
+    with running(ground) as controller:
+        yield controller

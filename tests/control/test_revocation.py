@@ -1,0 +1,125 @@
+"""Trust that is taken away is gone within seconds, everywhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ringfort.control.client import CallRefusedError, Client
+from ringfort.control.errors import ControlError
+from ringfort.identity.certificates import authority_key_id, new_key
+from ringfort.identity.names import Role
+from tests.control.running import Ground, Running, csr, running
+
+WITHIN = 5.0
+"""Seconds."""
+
+
+def until_refused(client: Client, path: str) -> float:
+    """Seconds until a call on this client's connection is refused or the connection is gone."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < 2 * WITHIN:
+        try:
+            client.get(path)
+        except (CallRefusedError, ControlError):
+            return time.monotonic() - begun
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+def test_a_revoked_node_is_refused_on_its_open_connection_and_on_the_other_controller(
+    ground: Ground, controller: Running
+) -> None:
+    with running(ground, "controller-2") as other:
+        node, credential = controller.enrol("web-9")
+        there = other.with_credential(credential)
+        assert node.get("/v1/environment") == there.get("/v1/environment")
+        name = {"identity": credential.identity.uri, "reason": "stolen"}
+        controller.operator("sophie").call("POST", "/v1/revocations", name, reason="INC-7")
+        assert until_refused(node, "/v1/environment") < WITHIN
+        assert until_refused(there, "/v1/environment") < WITHIN
+        with pytest.raises((CallRefusedError, ControlError)):
+            other.with_credential(credential).get("/v1/environment")
+        with pytest.raises((CallRefusedError, ControlError)):  # and it can't renew
+            controller.with_credential(credential).call("POST", "/v1/nodes/web-9/renewals", {"csr": csr(new_key())})
+
+
+def test_a_waiting_long_poll_of_a_revoked_node_is_ended(controller: Running) -> None:
+    node, credential = controller.enrol("web-10")
+    before = time.monotonic()
+    name = {"identity": credential.identity.uri, "reason": "stolen"}
+
+    def revoke() -> None:
+        controller.operator("sophie").call("POST", "/v1/revocations", name, reason="INC-8")
+
+    timer = threading.Timer(0.3, revoke)
+    timer.start()
+    with pytest.raises((CallRefusedError, ControlError)):
+        node.get("/v1/nodes/web-10/desired?known=0")
+    timer.join()
+    assert time.monotonic() - before < WITHIN
+
+
+def test_an_operators_certificate_is_revoked_by_its_serial(controller: Running) -> None:
+    credential = controller.ground.credential(Role.OPERATOR, "aude")
+    aude = controller.with_credential(credential)
+    aude.get("/v1/nodes")
+    form = {
+        "authority": authority_key_id(credential.leaf),
+        "serial": f"{credential.leaf.serial_number:x}",
+        "reason": "lost",
+    }
+    sophie = controller.operator("sophie")
+    listed = sophie.call("POST", "/v1/revocations", form, reason="INC-9")["revocations"]
+    assert form["serial"] in [one["serial"] for one in listed]
+    assert until_refused(aude, "/v1/nodes") < WITHIN
+    controller.operator("aude").get("/v1/nodes")  # another certificate of hers is still good
+
+
+def test_a_revoked_node_comes_back_with_a_new_token_only(controller: Running) -> None:
+    _, credential = controller.enrol("web-11")
+    name = {"identity": credential.identity.uri, "reason": "disk replaced"}
+    controller.operator("sophie").call("POST", "/v1/revocations", name, reason="CHG-3")
+    again, _ = controller.enrol("web-11")
+    assert again.get("/v1/nodes/web-11")["state"] == "active"
+
+
+def test_expired_not_yet_valid_or_from_another_address(controller: Running) -> None:
+    now, short = datetime.now(UTC), timedelta(minutes=5, seconds=1)
+    ground = controller.ground
+    for credential in (
+        ground.credential(Role.OPERATOR, "nora", now=now - timedelta(minutes=4), lifetime=short),
+        ground.credential(Role.OPERATOR, "nora", now=now + timedelta(days=2)),
+    ):
+        with pytest.raises(ControlError):  # the handshake fails
+            controller.with_credential(credential).get("/v1/environment")
+    with pytest.raises(CallRefusedError) as refused:
+        controller.client(Role.NODE, "web-1", "127.0.0.2").get("/v1/environment")
+    assert (refused.value.status, refused.value.code) == (401, "identity-wrong-address")
+
+
+@pytest.mark.parametrize(
+    ("role", "path"),
+    [
+        (Role.SERVICE, "/v1/nodes"),
+        (Role.WITNESS, "/v1/nodes"),
+        (Role.NODE, "/v1/nodes"),
+        (Role.CONTROLLER, "/v1/events"),
+    ],
+)
+def test_a_wrong_role_may_not(controller: Running, role: Role, path: str) -> None:
+    with pytest.raises(CallRefusedError) as refused:
+        controller.client(role, "somebody").get(path)
+    assert (refused.value.status, refused.value.code) == (403, "forbidden")
+
+
+def test_one_node_may_not_speak_for_another(controller: Running) -> None:
+    node, _ = controller.enrol("web-12")
+    controller.enrol("web-13")
+    for path in ("/v1/nodes/web-13", "/v1/nodes/web-13/desired"):
+        with pytest.raises(CallRefusedError) as refused:
+            node.get(path)
+        assert refused.value.code == "forbidden"
