@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +16,7 @@ import pytest
 
 from ringfort.identity import token
 from ringfort.identity.authority import LONGEST_LIFETIME
+from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import authority_id
 from ringfort.identity.connections import Connections, Peer
 from ringfort.identity.credential import Credential
@@ -246,3 +250,109 @@ def test_connections_of_revoked_certificates_are_ended(authority: Authority) -> 
     assert len(standing) == 1
     everything = Revocations.known([revoked(authority.north.certificate, now())], [], now())
     assert [one.certificate for one in standing.end_revoked(everything)] == [good.leaf], "its authority is revoked"
+
+
+def test_a_new_root_is_taken_in_before_the_old_one_goes(authority: Authority) -> None:
+    """Both in the bundle for a while, then the new one alone: callers of either are accepted while both are there."""
+    new = make(now=now() - timedelta(days=1))
+    both = Bundle.of([*authority.bundle.roots, *authority.bundle.issuers, *new.bundle.roots, *new.bundle.issuers])
+    party = Party(holder(authority, Role.CONTROLLER, "north"), authority.bundle)
+    with serving(Server(party)) as server:
+        old_caller, new_caller = client_context(holder(authority), both), client_context(holder(new), both)
+        assert call(server, new_caller) == b""
+        assert server.outcome() is Refusal.OTHER_AUTHORITY
+        party.renew(bundle=both)
+        for context in (old_caller, new_caller):
+            assert call(server, context) == b"hello"
+            assert isinstance(server.outcome(), Peer)
+        party.renew(holder(new, Role.CONTROLLER, "north"), new.bundle)
+        assert call(server, new_caller) == b"hello"
+        assert isinstance(server.outcome(), Peer)
+        assert call(server, old_caller) == b""
+        assert server.outcome() is Refusal.OTHER_AUTHORITY
+
+
+def test_an_issuing_authority_that_left_the_bundle_speaks_for_nobody(authority: Authority, server: Server) -> None:
+    south = authority.credential(Role.NODE, "x", ["10.20.1.2"], now(), issuer=authority.south)
+    kept = [one for one in authority.bundle.issuers if one != authority.south.certificate]
+    server.party.renew(bundle=Bundle.of([*authority.bundle.roots, *kept]))
+    assert call(server, caller(authority, south)) == b""
+    assert server.outcome() is Refusal.OTHER_AUTHORITY
+
+
+def test_asyncio_servers_renew_without_dropping_a_connection(authority: Authority) -> None:
+    """As controllers and nodes serve: one listening socket for good, and half the callers stay on the line."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found = peer(
+            writer.get_extra_info("ssl_object"),
+            writer.get_extra_info("peername")[0],
+            authority.bundle,
+            now(),
+            expected=roles(Role.NODE),
+        )
+        while line := await reader.readline():
+            writer.write(str(found.identity).encode() + b" said " + line)
+        writer.close()
+        await writer.wait_closed()
+
+    async def say(line: tuple[asyncio.StreamReader, asyncio.StreamWriter], text: bytes) -> bytes:
+        line[1].write(text)
+        return await asyncio.wait_for(line[0].readline(), PATIENCE)
+
+    async def play() -> None:
+        first, second = (holder(authority, Role.CONTROLLER, "north") for _ in range(2))
+        party, mine = Party(first, authority.bundle), Party(holder(authority), authority.bundle)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=party.server)
+        port = server.sockets[0].getsockname()[1]
+
+        async def open_line() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await asyncio.open_connection("127.0.0.1", port, ssl=mine.client)
+
+        async with server:
+            lines = [await open_line() for _ in range(10)]
+            party.renew(second)
+            mine.renew(holder(authority))
+            lines += [await open_line() for _ in range(10)]
+            for line in lines:
+                assert await say(line, b"hello\n") == b"spiffe://shop.example/node/web-1 said hello\n"
+            shown = [_serial(line[1].get_extra_info("ssl_object")) for line in lines]
+            assert shown == [first.leaf.serial_number] * 10 + [second.leaf.serial_number] * 10
+            for _, writer in lines:
+                writer.close()
+                await writer.wait_closed()
+
+    asyncio.run(play())
+
+
+def _serial(connection: ssl.SSLObject) -> int:
+    certificate = connection.getpeercert()
+    assert certificate is not None
+    return int(str(certificate["serialNumber"]), 16)
+
+
+def test_a_standing_connection_ends_when_its_certificate_is_revoked(authority: Authority) -> None:
+    """A controller polls what is revoked every second or two; what is on the line then is cut off, well within 5 s."""
+    standing, revocations = Connections(), Revocations.known([], _lists(authority), now() + timedelta(hours=1))
+
+    def hold(connection: ssl.SSLSocket, found: Peer) -> None:
+        handle = standing.opened(found, lambda: socket.socket.shutdown(connection, socket.SHUT_RDWR))
+        with contextlib.suppress(OSError):
+            while data := connection.recv(100):
+                connection.sendall(data)
+        standing.closed(handle)
+
+    party, mine = Party(holder(authority, Role.CONTROLLER, "north"), authority.bundle), holder(authority)
+    with serving(Server(party, serve=hold, revoked=revocations)) as server:
+        raw = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        with caller(authority, mine).wrap_socket(raw) as connection:
+            assert _say(connection) == b"before"
+            assert standing.end_revoked(revocations) == ()
+            assert _say(connection) == b"before"
+            start = time.monotonic()
+            known = Revocations.known([revoked(mine.leaf, now())], _lists(authority), now() + timedelta(hours=1))
+            assert [one.identity for one in standing.end_revoked(known)] == [mine.identity]
+            with contextlib.suppress(OSError):
+                assert connection.recv(100) == b""
+            assert time.monotonic() - start < 1
+    assert len(standing) == 0
