@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Self
 
 from ringfort.audit.log import Log, check
 
-MOST_RECORDS = 4096
-"""Records in one group."""
+MOST_CALLERS = 4096
+"""Callers in one group."""
 
 
 class Committer:
@@ -19,17 +19,23 @@ class Committer:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._waiting: list[tuple[Sequence[bytes], asyncio.Future[range]]] = []
-        self._worker = ThreadPoolExecutor(1, "audit-commit")
-        self._running: asyncio.Task[None] | None = None
+        self._waiting: list[_Waiting] = []
+        self._lock = threading.Lock()
+        self._something = threading.Semaphore(0)
+        self._idle = True
+        self._last = 0
+        self._closing = False
+        self._worker = threading.Thread(target=self._work, name="audit-commit", daemon=True)
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._worker.start()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        if self._running is not None:
-            await self._running
-        self._worker.shutdown()
+        self._closing = True
+        self._something.release()
+        await asyncio.to_thread(self._worker.join)
 
     async def append(self, bodies: Sequence[bytes]) -> range:
         """Append bodies, in order, all or none; durable when this returns. Raises as `Log.append` does.
@@ -37,29 +43,54 @@ class Committer:
         A caller that is cancelled doesn't know whether its records are there; look at the log.
         """
         check(bodies)
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[range] = loop.create_future()
-        self._waiting.append((bodies, done))
-        if self._running is None:
-            self._running = loop.create_task(self._run())
+        done: asyncio.Future[range] = self._loop.create_future()
+        with self._lock:
+            self._waiting.append((bodies, done))
+            wake, self._idle = self._idle, False
+        if wake:
+            self._something.release()
         return await done
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)  # whoever is ready now comes along
-        while self._waiting:
-            group, self._waiting = self._waiting[:MOST_RECORDS], self._waiting[MOST_RECORDS:]
-            try:
-                places = await loop.run_in_executor(self._worker, self._log.append_groups, [it[0] for it in group])
-            except Exception as error:  # noqa: BLE001  # each caller gets it
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(error)
-                continue
-            for (_, done), place in zip(group, places, strict=True):
-                if not done.done():
-                    done.set_result(place)
-        self._running = None
+    def _work(self) -> None:
+        """The thread that writes: never two groups at once, and no pause between them."""
+        while True:
+            self._something.acquire()
+            while group := self._next():
+                outcome = self._write(group)
+                try:
+                    self._loop.call_soon_threadsafe(_tell, group, outcome)
+                except RuntimeError:
+                    return  # the loop is closed: nobody is left who waits
+            if self._closing:
+                return
+
+    def _next(self) -> list[_Waiting]:
+        with self._lock:
+            # Half of all who are there: one half is answered and comes back while the other is on its way to the disk.
+            half = min((self._last + len(self._waiting) + 1) // 2, MOST_CALLERS)
+            group, self._waiting = self._waiting[:half], self._waiting[half:]
+            self._idle = not group
+            self._last = len(group)
+        return group
+
+    def _write(self, group: Sequence[_Waiting]) -> list[range] | Exception:
+        try:
+            return self._log.append_groups([bodies for bodies, _ in group])
+        except Exception as error:  # noqa: BLE001  # each caller gets it
+            return error
+
+
+_Waiting = tuple[Sequence[bytes], "asyncio.Future[range]"]
+
+
+def _tell(group: Sequence[_Waiting], outcome: list[range] | Exception) -> None:
+    for number, (_, done) in enumerate(group):
+        if done.done():
+            continue  # cancelled
+        if isinstance(outcome, Exception):
+            done.set_exception(outcome)
+        else:
+            done.set_result(outcome[number])
 
 
 class ThreadCommitter:

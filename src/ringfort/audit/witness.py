@@ -19,6 +19,7 @@ from ringfort.audit.errors import AuditError
 from ringfort.audit.journal import replace_file
 from ringfort.audit.notes import SignerKey, VerifierKey
 from ringfort.audit.witnessing import LONGEST_REQUEST, Refusal, judge
+from ringfort.errors import RingfortError
 
 MOST_FORKS = 64
 """Forked checkpoints of a log that are kept as evidence."""
@@ -101,14 +102,34 @@ def _hash(origin: str) -> str:
     return hashlib.sha256(origin.encode()).hexdigest()
 
 
+def _anyone(_: web.Request) -> None:
+    """A checkpoint's own signature is all that the specification asks for."""
+
+
 def application(
-    witness: Witness, clock: Callable[[], datetime], told: Callable[[Mapping[str, str]], None] = lambda _: None
+    witness: Witness,
+    clock: Callable[[], datetime],
+    told: Callable[[Mapping[str, str]], None] = lambda _: None,
+    admit: Callable[[web.Request], None] = _anyone,
 ) -> web.Application:
-    """The witness over HTTP. ``told`` hears of every answer, and of forks."""
+    """The witness over HTTP.
+
+    Args:
+        told: hears of every answer, and of forks.
+        admit: raises a `RingfortError` for a caller that may not submit.
+    """
 
     async def add(request: web.Request) -> web.Response:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            body = await request.read()
+        try:
+            admit(request)
+        except RingfortError as error:
+            told({"event": "witness:caller:refused", "why": error.message})
+            return web.Response(status=403, text=f"{error.message}\n")
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                body = await request.read()
+        except TimeoutError:
+            return web.Response(status=408, text="the request took too long to arrive\n")
         answer = await asyncio.to_thread(witness.add_checkpoint, body, clock())
         if isinstance(answer, str):
             told({"event": "witness:checkpoint:cosigned"})
