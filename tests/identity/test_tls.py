@@ -82,6 +82,16 @@ def test_older_versions_of_tls_are_refused(authority: Authority, server: Server,
     assert server.outcome() is Refusal.OLD_TLS
 
 
+def test_a_key_exchange_of_less_than_128_bits_is_refused(authority: Authority, server: Server) -> None:
+    context = caller(authority, holder(authority))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_ecdh_curve("ffdhe2048")
+    assert call(server, context) == b""
+    assert not isinstance(server.outcome(), Peer)
+    context.set_ecdh_curve("ffdhe3072")
+    assert call(server, context) == b"hello", "it is the strength that was refused"
+
+
 def test_a_caller_without_a_certificate_is_refused(authority: Authority, server: Server) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
