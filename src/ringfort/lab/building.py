@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
-from ringfort.lab import authority, control, gates, listeners, netlink, netns, nft, plan, state
+from ringfort.lab import authority, control, control_plane, gates, listeners, netlink, netns, nft, plan, state
 from ringfort.lab.changes import Changes
 from ringfort.lab.differences import Change, Seen, differences
 from ringfort.lab.shapes import Namespace, namespace_name, namespace_prefix
@@ -63,13 +64,21 @@ def build(
         state.save(environment.name, ACTIVE, dict(active))
     _namespaces(environment, wanted, own, changes, progress)
     _sysctls(wanted, changes)
-    _rules(environment, wanted, changes, progress)
+    plane = control_plane.Plane.of(environment)
+    if plane is None:
+        _rules(environment, wanted, changes, progress)
+    elif not dry_run:
+        _authority(environment, changes)
+        changes.nodes_started = control_plane.start_nodes(plane, changes.created, progress)
     starting = _services(environment, changes, progress)
     _wires(wanted, connections, changes, progress)
     if starting is not None:
         starting.wait()
     if changes.wired and not dry_run:
         settle(wanted, changes.wired_namespaces, connections)
+    if plane is not None and not dry_run:
+        changes.version = control_plane.converge(plane, progress)
+        _note_rules(environment, wanted, changes)
     return changes
 
 
@@ -171,22 +180,48 @@ def _rules(environment: Environment, wanted: Mapping[str, Namespace], changes: C
         state.save(environment.name, RULES, {str(device): noted[str(device)] for device in compiled})
 
 
+def _note_rules(environment: Environment, wanted: Mapping[str, Namespace], changes: Changes) -> None:
+    """Tell whose rules the nodes have changed since the last ``up``."""
+    noted = state.load(environment.name, RULES)
+    held = {}
+    for name, namespace in wanted.items():
+        if namespace.device is not None:
+            held[str(namespace.device)] = {"kernel": _hash(nft.canonical(nft.ruleset(name)))}
+            if name in changes.created or noted.get(str(namespace.device)) != held[str(namespace.device)]:
+                changes.loaded.append(str(namespace.device))
+                changes.loaded_namespaces.add(name)
+    state.save(environment.name, RULES, held)
+
+
 # --- services ------------------------------------------------------------------------------------------------------
+
+
+def lab_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]:
+    """By host, the checks of the services that the lab plays; those of the control plane check for themselves."""
+    control_ = environment.control
+    own = {control_.controller, control_.witness} if control_ else set()
+    return {
+        host: tuple(check for check in checks if check.service not in own)
+        for host, checks in identity_checks(environment).items()
+    }
+
+
+def _authority(environment: Environment, changes: Changes) -> None:
+    """Make the certificates that are missing or near their end; done already, it changes nothing."""
+    keys, now, holders = keys_directory(environment.name), datetime.now(UTC), authority.holders(environment)
+    if changes.is_dry_run:
+        changes.certificates = authority.missing(keys, holders, now)
+        return
+    sites = authority.sites_of(environment)
+    changes.certificates += len(authority.ensure(keys, environment.trust_domain, sites, holders, now))
 
 
 def _services(environment: Environment, changes: Changes, progress: Progress) -> control.Starting | None:
     keys = keys_directory(environment.name)
-    now = datetime.now(UTC)
-    holders = authority.holders(environment)
-    if changes.is_dry_run:
-        changes.certificates = authority.missing(keys, holders, now)
-    else:
-        changes.certificates = len(
-            authority.ensure(keys, environment.trust_domain, authority.sites_of(environment), holders, now)
-        )
+    _authority(environment, changes)
     hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
-    checks = identity_checks(environment)
+    checks = lab_checks(environment)
     wanted = listeners.listeners(environment, checks, inodes)
     digest = listeners.digest(wanted)
     is_kept = _is_running(environment.name, digest) if wanted else not control.running(environment.name)
@@ -226,7 +261,7 @@ def switch(environment: Environment, service: str, host: str, *, on: bool) -> No
     served = {(service, host)} if host else {(service, name) for name in environment.services[service].hosts}
     off = off - served if on else off | served
     state.save(environment.name, OFF, {"off": sorted(off)})
-    checks = identity_checks(environment)
+    checks = lab_checks(environment)
     gates.switch(environment, {name: checks[name] for _, name in sorted(served)}, keys_directory(environment.name), off)
 
 

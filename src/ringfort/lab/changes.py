@@ -15,6 +15,7 @@ class Changes:
         wired: what was done to links, addresses, routes, neighbours and sysctls, one line each.
         loaded: devices whose rules were loaded.
         certificates: how many keys were made.
+        nodes_started: how many nodes were started; ``version`` the environment's that they hold, 0 without nodes.
         services: ``kept``, ``started`` or ``restarted``; ``stopped`` by ``down``; ``none`` when there are none.
     """
 
@@ -26,6 +27,8 @@ class Changes:
     loaded: list[str] = field(default_factory=list)
     loaded_namespaces: set[str] = field(default_factory=set)
     certificates: int = 0
+    nodes_started: int = 0
+    version: int = 0
     services: str = "kept"
     seconds: float = 0.0
 
@@ -50,5 +53,7 @@ class Changes:
             "rulesets-loaded": self.loaded,
             "certificates-issued": self.certificates,
             "services": self.services,
+            "nodes-started": self.nodes_started,
+            "version": self.version,
             "seconds": round(self.seconds, 3),
         }

@@ -14,7 +14,7 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment, Tls
 from ringfort.environment.topology import Device, DeviceKind, interface_name
 from ringfort.gateway import process, readback
-from ringfort.gateway.haproxy import Files, Guarded, render
+from ringfort.gateway.haproxy import Configuration, Files, Guarded, render
 from ringfort.kernel import netns
 from ringfort.lab import authority, state
 from ringfort.lab.shapes import namespace_name
@@ -36,7 +36,7 @@ def root(environment: str) -> Path:
 def files(environment: str, host: str, keys: Path) -> Files:
     """The files of one host's enforcement point."""
     bundle = str(keys / authority.ROOT_FILE)
-    return Files(str(root(environment) / interface_name(host)), bundle, "", process.content(bundle))
+    return Files(str(root(environment) / interface_name(host)), bundle, "")
 
 
 def behind_tls(checks: Iterable[IdentityCheck]) -> tuple[IdentityCheck, ...]:
@@ -56,7 +56,7 @@ def apply(environment: Environment, checks: Checks, keys: Path) -> set[str]:
         checks: by host, all of them; hosts without TLS services need nothing, and what runs there ends.
 
     Returns:
-        What had to be done: any of ``kept``, ``callers``, ``restarted``, ``started``, ``stopped``.
+        What had to be done: any of ``kept``, ``callers``, ``renewed``, ``restarted``, ``started``, ``stopped``.
     """
     hosts = [host for host in checks if behind_tls(checks[host])]
     done = switch(environment, {host: checks[host] for host in hosts}, keys, ())
@@ -74,18 +74,23 @@ def switch(environment: Environment, checks: Checks, keys: Path, off: Collection
         return set(pool.map(lambda host: _apply(environment, host, checks[host], keys, off), checks))
 
 
-def _apply(
+def _wanted(
     environment: Environment, host: str, checks: Iterable[IdentityCheck], keys: Path, off: Collection[tuple[str, str]]
-) -> str:
-    own = files(environment.name, host, keys)
+) -> Configuration:
     guarded = []
     for check in behind_tls(checks):
         certificate = str(authority.key_file(keys, authority.service_holder(check.service, host)))
         enforced = unchecked(check) if (check.service, host) in off else check
-        addresses = environment.hosts[host].addresses
-        guarded.append(Guarded(enforced, addresses, certificate, process.content(certificate)))
+        guarded.append(Guarded(enforced, environment.hosts[host].addresses, certificate))
+    return render(guarded, files(environment.name, host, keys))
+
+
+def _apply(
+    environment: Environment, host: str, checks: Iterable[IdentityCheck], keys: Path, off: Collection[tuple[str, str]]
+) -> str:
+    wanted = _wanted(environment, host, checks, keys, off)
     with netns.inside(_namespace(environment, host)):
-        return process.apply(render(guarded, own), own, state.write_private)
+        return process.apply(wanted, files(environment.name, host, keys), state.write_private)
 
 
 def read(
@@ -114,10 +119,10 @@ def are_whole(environment: Environment, checks: Checks, keys: Path) -> bool:
     if set(map(interface_name, wanted)) != {directory.name for directory in _directories(environment.name)}:
         return False
     for host in wanted:
-        own = files(environment.name, host, keys)
-        by_name = tuple(sorted(behind_tls(checks[host]), key=lambda check: check.service))
         with netns.inside(_namespace(environment, host)):
-            if not process.loaded(own) or readback.checks(own) != by_name:
+            if not process.is_current(
+                _wanted(environment, host, checks[host], keys, ()), files(environment.name, host, keys)
+            ):
                 return False
     return True
 
@@ -135,7 +140,7 @@ def _directories(environment: str) -> list[Path]:
 
 def end_one(directory: Path) -> None:
     """End what runs in one directory, and remove it."""
-    process.end(Files(str(directory), "", "", ""))
+    process.end(Files(str(directory), "", ""))
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -19,9 +19,10 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
-from ringfort.lab import building, control, gates, mechanisms, netlink, netns, nft, plan, state
+from ringfort.lab import building, control, control_plane, gates, mechanisms, netlink, netns, nft, plan, state
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
+from ringfort.lab.control_plane import Plane
 from ringfort.lab.shapes import namespace_name
 from ringfort.lab.taking_down import take_down
 
@@ -143,6 +144,9 @@ class Lab:
         found: dict[str, tuple[IdentityCheck, ...]] = {}
         if any(host.services for host in self.environment.hosts.values()):
             plain, (behind, _) = control.read(self.environment.name).checks, gates.read(self.environment, self.keys)
+            plane = Plane.of(self.environment)
+            for host, own in (control_plane.checks(plane) if plane is not None else {}).items():
+                plain = {**plain, host: (*plain.get(host, ()), *own)}
             for host in self.environment.hosts:
                 by_service = {check.service: check for check in (*plain.get(host, ()), *behind.get(host, ()))}
                 order = [name for name in self.environment.hosts[host].services if name in by_service]
@@ -221,7 +225,12 @@ class Lab:
             if device is None:
                 building.switch(self.environment, mechanism.service, mechanism.host, on=on)
                 return
+            plane = Plane.of(self.environment)
+            if plane is not None and not on:
+                control_plane.pause(plane, device, on=True)  # its node would mend what we break
             nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
+            if plane is not None and on:
+                control_plane.pause(plane, device, on=False)
             if device.kind is DeviceKind.SWITCH:
                 building.isolate(self.environment, self.active(), self._connections, device, isolated=on)
 

@@ -78,9 +78,13 @@ def digest(document: Json) -> str:
 def compile_policy(
     environment: Environment, version: int, machine: str, signers: Iterable[str] = (), absent: Policy | None = None
 ) -> Policy:
-    """What ``machine`` has to enforce of an environment. A device of ``absent`` that the environment does not know, or
-    does not see on this machine, holds what it says there, rather than nothing.
+    """What ``machine`` - its name, or that of the host on it where its node runs - has to enforce of an environment.
+
+    A device of ``absent`` that the environment does not know, or does not see on this machine, holds what it says
+    there, rather than nothing.
     """
+    host = environment.hosts.get(machine)
+    machine = machine if host is None else host.machine
     compiler = Compiler(environment)
     checks = identity_checks(environment)
     parts = []

@@ -102,6 +102,8 @@ class _Table:
 
     def lower(self, here: str, there: str, depth: int) -> None:
         """Lower an entry to what a finding without a cell says."""
+        if there == INTERNET:
+            return  # the way out has no column
         entry = self.internet.get(there) if here == INTERNET else self.pair(here, there)
         if entry is not None and depth < entry.depth:
             entry.depth = depth

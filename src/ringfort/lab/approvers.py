@@ -1,0 +1,84 @@
+"""Who approves a lab's environment: keys made for it, which sign in the place of people."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tuf.api.metadata import Targets
+
+from ringfort.environment.model import Environment
+from ringfort.environment.serialise import to_bytes
+from ringfort.errors import Origin
+from ringfort.publishing import keys
+from ringfort.publishing.metadata import Holders, first_root, next_targets
+from ringfort.publishing.proposal import Record, contents, to_custom
+from ringfort.publishing.repository import Publication, Published
+
+APPROVERS, THRESHOLD = ("alice", "bob", "carol"), 2
+ONLINE = "online"
+
+
+def ensure(directory: Path) -> None:
+    """Make the keys that are missing: the approvers' and the controllers' online key."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (*APPROVERS, ONLINE):
+        if not key_file(directory, name).exists():
+            key = keys.generate()
+            keys.write_public(directory / f"{name}.key.pub", key)
+            keys.write_private(key_file(directory, name), key, None)
+
+
+def key_file(directory: Path, name: str) -> Path:
+    """The private key of an approver, or the online key."""
+    return directory / f"{name}.key"
+
+
+def publication(directory: Path, environment: Environment, old: Published | None, now: datetime) -> Publication:
+    """The environment as the version that follows, with the first root if there is none; signed by enough approvers.
+
+    Args:
+        old: what is published; None before the first version.
+    """
+    signers = [keys.read_signer(key_file(directory, name), None) for name in APPROVERS[:THRESHOLD]]
+    text = published_text(environment)
+    record = Record(
+        environment.name, "brought up", now.replace(microsecond=0), contents(environment), 0, {}, "proved", ()
+    )
+    before: Targets | None = old.targets.signed if old is not None and old.targets is not None else None
+    targets = next_targets(before, text, to_custom(record), now)
+    root = None
+    if old is None:
+        holders = {name: keys.named(keys.read_public(directory / f"{name}.key.pub"), name) for name in APPROVERS}
+        online = keys.named(keys.read_public(directory / f"{ONLINE}.key.pub"), ONLINE)
+        root = first_root(Holders(holders, THRESHOLD, online), now)
+    for signer in signers:
+        targets.sign(signer, append=True)
+        if root is not None:
+            root.sign(signer, append=True)
+    return Publication(None if root is None else root.to_bytes(), targets.to_bytes(), text)
+
+
+def published_text(environment: Environment) -> bytes:
+    """The environment as it is published: places in its files by name, wherever on this machine the files are."""
+
+    def portable(thing: Any) -> Any:  # noqa: ANN401  # any part of an environment
+        origin = thing.origin
+        return replace(thing, origin=Origin(Path(origin.file).name, origin.line, origin.column))
+
+    parts: dict[str, Any] = {
+        name: {key: portable(thing) for key, thing in getattr(environment, name).items()}
+        for name in ("sites", "providers", "routers", "segments", "hosts", "services", "flows")
+    }
+    published = tuple(map(portable, environment.published))
+    backbone, control = (None if one is None else portable(one) for one in (environment.backbone, environment.control))
+    return to_bytes(replace(environment, **parts, published=published, backbone=backbone, control=control))
+
+
+def body(what: Publication) -> dict[str, str]:
+    """A publication as the controller's API takes it."""
+    parts = {"root": what.root, "targets": what.targets, "environment": what.environment}
+    return {name: base64.b64encode(part).decode() for name, part in parts.items() if part is not None}
