@@ -39,6 +39,8 @@ class Controller:
         self.version = 0
         self.reports: list[dict[str, Any]] = []
         self.renewals = 0
+        self.asked: list[int] = []
+        """What each question for news knew already."""
         self.lifetime_seconds = 3600.0
         self.answers = True
         self.refuses_reports = False
@@ -148,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._problem(404, "not-found")
         elif parts.path == f"/v1/nodes/{self.peer.identity.name}/desired":
             known = int(parse_qs(parts.query)["known"][0])
+            controller.asked.append(known)
             deadline = time.monotonic() + 25
             while controller.version == known and time.monotonic() < deadline and controller.answers:
                 time.sleep(NEWS_SECONDS)

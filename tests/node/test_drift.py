@@ -111,6 +111,7 @@ def test_rules_that_were_changed_while_the_node_was_dead_are_repaired_when_it_st
     by_hand(machine, HOST, "insert rule inet ringfort input accept")
     machine.start()
     machine.until(lambda: repaired(machine))
+    machine.until(lambda: any("did not run" in event["detail"].get("by", "") for event in machine.controller.events()))
 
 
 def test_a_kernel_setting_that_was_changed_is_set_again(machine: World) -> None:

@@ -290,7 +290,8 @@ class World(RuleBasedStateMachine):
         elif isinstance(effect, Ask):
             self.asked = effect.revision
         elif isinstance(effect, Prune):
-            self.files &= effect.keep
+            newest = max(revision.version for revision in effect.keep)
+            self.files = {file for file in self.files if file in effect.keep or file.version > newest}
 
     def _load(self, effect: Load) -> list[Event]:
         if effect.revision != CLOSED and effect.revision not in self.files:

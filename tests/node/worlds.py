@@ -15,6 +15,8 @@ from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 
+from tuf.api.metadata import Metadata, Targets
+
 from ringfort.environment.load import load
 from ringfort.environment.model import Environment
 from ringfort.environment.serialise import to_bytes
@@ -59,7 +61,7 @@ flows:
 
 
 def environment(directory: Path, number: int) -> Environment:
-    """An environment in which every device's rules differ from those of any other number."""
+    """An environment in which the rules of the router and of the host differ from those of any other number."""
     path = directory / "environment.yaml"
     path.write_text(DECLARATION.format(name="node-test", port=10_000 + number))
     return load(path)
@@ -122,23 +124,31 @@ class World:
 
     # --- publishing ---
 
+    def text(self, number: int) -> bytes:
+        return to_bytes(environment(self.directory, number))
+
+    def targets(self, number: int) -> Metadata[Targets]:
+        old = self.house.repository.published().targets
+        return next_targets(old.signed if old else None, self.text(number), {"reason": "test"}, datetime.now(UTC))
+
     def publish(self, number: int, *, tell: bool = True) -> None:
         """Publish environment ``number`` as that version, and tell whoever waits."""
-        now = datetime.now(UTC)
-        text = to_bytes(environment(self.directory, number))
-        old = self.house.repository.published().targets
-        document = next_targets(old.signed if old else None, text, {"reason": "test"}, now)
-        publication = Publication(targets=signed(document, *self.house.of("alice", "bob")), environment=text)
-        assert self.house.repository.publish(publication, self.house.online, now) == number
+        document = signed(self.targets(number), *self.house.of("alice", "bob"))
+        publication = Publication(targets=document, environment=self.text(number))
+        assert self.house.repository.publish(publication, self.house.online, datetime.now(UTC)) == number
         if tell:
             self.controller.version = number
+
+    def published(self, number: int) -> bool:
+        targets = self.house.repository.published().targets
+        return targets is not None and targets.signed.version >= number
 
     # --- the process ---
 
     def start(self) -> subprocess.Popen[bytes]:
         log = (self.directory / "node.log").open("ab")
         with log:
-            command = [sys.executable, "-c", _RUN, str(self.configuration)]
+            command = [sys.executable, "-m", "ringfort.node", str(self.configuration)]
             process = subprocess.Popen(command, stderr=log, stdout=log, stdin=subprocess.DEVNULL)
         self.processes.append(process)
         return process
@@ -186,18 +196,6 @@ class World:
         self.controller.close()
         for space in self.spaces.values():
             netns.delete(space)
-
-
-_RUN = """
-import sys
-from pathlib import Path
-from ringfort.errors import RingfortError
-from ringfort.node.run import run
-try:
-    run(Path(sys.argv[1]))
-except RingfortError as error:
-    sys.exit(f"{error.code}: {error.message}")
-"""
 
 
 @contextmanager

@@ -6,12 +6,13 @@ controller says is trusted for what it says: the environment is verified by its 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -82,7 +83,6 @@ class Client:
 
     def fetch(self, path: str) -> Iterator[bytes]:
         """See `ringfort.publishing.fetching.Fetcher`: pieces; whoever takes them bounds how many."""
-        response = None
         try:
             response = self._send("GET", f"/v1/environment/{quote(path)}", None, {}, 0.0)
             if response.status == NOT_FOUND:
@@ -93,9 +93,6 @@ class Client:
             yield from self._pieces(response)
         except ControllerError as error:
             raise UnreachableError(f"{path}: {error.message}") from error
-        finally:
-            if response is not None and not response.isclosed():
-                self.close()  # what was not read would be taken for the next answer
 
     # --- HTTP ---
 
@@ -138,10 +135,13 @@ class Client:
     ) -> http.client.HTTPResponse:
         connection = self._connection or self._open()
         self._connection = connection
+        opened = connection.sock
+        opened.settimeout(ANSWER_SECONDS + wait)
         connection.request(method, path, body, dict(headers))
-        connection.sock.settimeout(ANSWER_SECONDS + wait)
         response = connection.getresponse()
-        connection.sock.settimeout(ANSWER_SECONDS)
+        opened.settimeout(ANSWER_SECONDS)
+        if connection.sock is None:  # the answer ends with the connection, and holds it until then
+            self._connection = None
         return response
 
     def _open(self) -> http.client.HTTPConnection:
@@ -161,25 +161,30 @@ class Client:
             return connection
         raise ControllerError("unreachable", "; ".join(reasons) or "no controller is configured")
 
-    def _pieces(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    def _pieces(self, response: http.client.HTTPResponse) -> Generator[bytes, None, None]:
+        """The body in pieces. Whoever stops before its end closes the connection: the rest would be the next answer."""
         deadline = self._clock() + WHOLE_SECONDS
         try:
             while piece := response.read1(CHUNK):
                 yield piece
                 if self._clock() > deadline:
                     raise TimeoutError(f"it took longer than {WHOLE_SECONDS:g} s")
+            response.read()  # nothing is left, and http.client learns that from this only
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             raise ControllerError("unreachable", f"the answer broke off: {_reason(error)}") from error
+        finally:
+            if not response.isclosed():
+                response.close()
+                self.close()
 
     def _rest(self, response: http.client.HTTPResponse) -> bytes:
         """A small answer, whole."""
         content = bytearray()
-        for piece in self._pieces(response):
-            content += piece
-            if len(content) > MOST_BYTES:
-                self.close()
-                raise ControllerError("bad-answer", f"the answer is larger than {MOST_BYTES:,} bytes")
+        with contextlib.closing(self._pieces(response)) as pieces:
+            for piece in pieces:
+                content += piece
+                if len(content) > MOST_BYTES:
+                    raise ControllerError("bad-answer", f"the answer is larger than {MOST_BYTES:,} bytes")
         return bytes(content)
 
     def _problem(self, response: http.client.HTTPResponse) -> str:

@@ -115,6 +115,26 @@ class Devices:
             return [f"{part.device}: its enforcement point: {error.message}"]
         return []
 
+    def strange(self, policy: Policy, also: Policy | None) -> list[Drift]:
+        """What is neither as ``policy`` nor as ``also`` says: changed while nobody watched. Nothing is changed here."""
+        found = []
+        others = {str(part.device): part.digest for part in also.parts} if also is not None else {}
+        for name, parts in self._enforcer.namespaces(policy).items():
+            try:
+                seen = self._enforcer.look(name, parts)
+            except RingfortError:
+                continue  # loading says so
+            odd = [device for device in seen.differing if seen.digests[device] != others.get(device)]
+            changes = tuple(
+                change
+                for change in seen.changes
+                if any(change.startswith(f"{device}: ") for device in odd) or change.startswith("the ruleset: ")
+            )
+            if changes:
+                devices = tuple(odd) or tuple(str(part.device) for part in parts)
+                found.append(Drift(devices, changes, "somebody, while the node did not run"))
+        return found
+
     # --- watching ---
 
     def heard(self, now: float) -> None:

@@ -111,10 +111,11 @@ class Disk:
         return policy if policy.revision == revision else None
 
     def prune(self, keep: Iterable[Revision]) -> None:
-        """Forget what was compiled for any other revision."""
-        kept = {self._path(revision).name for revision in keep}
-        for path in self._policies.iterdir():
-            if path.name not in kept:
+        """Forget what was compiled for earlier revisions than these; later ones may be waiting for their turn."""
+        kept = {self._path(revision).name: revision.version for revision in keep}
+        newest = max(kept.values(), default=0)
+        for path in self._policies.glob("[0-9]*-*.json"):
+            if path.name not in kept and int(path.name.partition("-")[0]) <= newest:
                 path.unlink(missing_ok=True)
 
     def _path(self, revision: Revision) -> Path:

@@ -157,7 +157,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """Forget what is on the disk of all other revisions."""
+    """Forget what is on the disk of other revisions, up to the newest of these."""
 
     keep: frozenset[Revision]
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import signal
+import ssl
+import threading
 from pathlib import Path
 
+from ringfort.environment.model import Address
+from ringfort.errors import RingfortError
+from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Identity, Role
 from ringfort.node import configuration as configurations
 from ringfort.node.client import Client
@@ -24,25 +29,44 @@ def run(path: Path) -> None:
     """Run the node of a configuration file until SIGTERM or SIGINT.
 
     Raises:
-        RingfortError: the configuration is wrong, the node is not enrolled, or another process is this node already.
+        RingfortError: the configuration is wrong, or another process is this node already.
     """
     configuration = configurations.read(path)
     disk = Disk(configuration.state)
-    shell = Shell(configuration, disk, links(configuration, disk))
+    member = _Member(disk.identity, identity(configuration))
+
+    def client() -> Client:
+        return Client(configuration.name, configuration.controllers, member.connect)
+
+    shell = Shell(configuration, disk, Links(client(), client(), member.renew, member.expires))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shell.end())
     shell.run()
 
 
-def links(configuration: Configuration, disk: Disk) -> Links:
-    """How a node that is enrolled speaks with its controllers."""
-    membership = Membership(disk.identity, identity(configuration))
+class _Member:
+    """The node's identity, from the moment that it has one: a node that is not enrolled yet refuses everything, too."""
 
-    def client() -> Client:
-        return Client(configuration.name, configuration.controllers, membership.connect)
+    def __init__(self, directory: Path, own: Identity) -> None:
+        self._directory, self._own = directory, own
+        self._lock = threading.Lock()
+        self._membership: Membership | None = None
 
-    def renew(controller: Controller) -> None:
+    def connect(self, address: Address, port: int, seconds: float) -> ssl.SSLSocket:
+        return self._enrolled().connect(address, port, seconds)
+
+    def renew(self, controller: Controller) -> None:
         assert isinstance(controller, Client)
-        membership.renew_if_due(controller)
+        self._enrolled().renew_if_due(controller)
 
-    return Links(client(), client(), renew, membership.expires)
+    def expires(self) -> str:
+        return self._membership.expires() if self._membership is not None else ""
+
+    def _enrolled(self) -> Membership:
+        with self._lock:
+            if self._membership is None:
+                try:
+                    self._membership = Membership(self._directory, self._own)
+                except IdentityError as error:
+                    raise RingfortError("not-enrolled", f"this node is not enrolled: {error.message}") from error
+            return self._membership

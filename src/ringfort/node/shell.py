@@ -23,7 +23,7 @@ from ringfort.node.configuration import Configuration
 from ringfort.node.devices import Devices
 from ringfort.node.disk import Disk
 from ringfort.node.enforcer import Enforcer
-from ringfort.node.journal import CLOSED, Revision
+from ringfort.node.journal import CLOSED, Journal, Revision
 from ringfort.node.listener import Listener
 from ringfort.node.machine import (
     Ask,
@@ -155,8 +155,10 @@ class Shell:
             self._disk.release()
 
     def _run(self) -> None:
-        now = clock.since_boot()
-        state, effects = begin(self._disk.journal(), clock.boot(), now, self._configuration.confirm_seconds)
+        journal, boot = self._disk.journal(), clock.boot()
+        state, effects = begin(journal, boot, clock.since_boot(), self._configuration.confirm_seconds)
+        if journal is not None and journal.boot == boot:  # after a boot there are no rules, and nobody took them away
+            self._tell_what_is_strange(journal)
         self._perform(state, state, effects)  # the rules are there before anybody is spoken with
         for name, work in (("listener", self._listener.run), ("reporter", self._reporter.run)):
             threading.Thread(target=work, name=name, daemon=True).start()
@@ -164,6 +166,13 @@ class Shell:
         while not self._stop.is_set():
             self._turn()
         notify("STOPPING=1")
+
+    def _tell_what_is_strange(self, journal: Journal) -> None:
+        """What was changed while the node did not run; loading repairs it."""
+        enforced, committed = self._find(journal.enforced), self._find(journal.committed)
+        for drift in self._devices.strange(enforced, committed) if enforced is not None else ():
+            what = f"{drift.devices[0]}: the rules were changed by {drift.by}"
+            self._told(Tell(Kind.DRIFT, what, drift.changes, drift.by))
 
     def _turn(self) -> None:
         now = clock.since_boot()
