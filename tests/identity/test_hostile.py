@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 import warnings
 
 import pytest
@@ -13,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import UNREADABLE
+from ringfort.identity.certificates import UNREADABLE, from_pem
+from ringfort.identity.credential import Credential
+from ringfort.identity.errors import IdentityError
 from tests.identity.chains import ACCEPTED, ISSUER, LEAF, ROOT, assemble, der, judge, key, sign
 from tests.identity.parties import DOMAIN
 
@@ -64,3 +68,40 @@ def test_any_bytes(data: bytes) -> None:
 @pytest.mark.parametrize("size", [0, 1, 100, len(der(GOOD)) - 1])
 def test_a_certificate_that_is_cut_off(size: int) -> None:
     assert verdict(der(GOOD)[:size]) == "unreadable"
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, len(SIGNED) - 1), st.integers(0, 255)), min_size=1, max_size=3)
+
+
+@settings(max_examples=200)
+@given(CHANGES)
+def test_whatever_stands_in_a_chain_or_a_bundle_that_a_controller_hands_out(changes: list[tuple[int, int]]) -> None:
+    """A node takes what it is given, or refuses it with a message; it never falls over."""
+    signed = bytearray(SIGNED)
+    for place, value in changes:
+        signed[place] = value
+    pem = ssl.DER_cert_to_PEM_cert(assemble(bytes(signed), b"\0" * 70)).encode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        for take in (_credential, Bundle.from_pem):
+            with contextlib.suppress(IdentityError):
+                take(pem)
+
+
+def _credential(pem: bytes) -> None:
+    made = Credential(key("leaf"), from_pem(pem))
+    assert made.identity
+    repr(made)
+
+
+def test_the_same_for_an_authority_in_a_bundle() -> None:
+    root = sign(ROOT, ROOT)
+    with pytest.raises(IdentityError):
+        Bundle.of([root, sign(LEAF, ISSUER)])
+    with pytest.raises(IdentityError):
+        Bundle.of([sign(ISSUER, ROOT)])
+    with pytest.raises(IdentityError):
+        Bundle.of([])
+    foreign = ROOT.names(x509.UniformResourceIdentifier("spiffe://other.example"))
+    with pytest.raises(IdentityError):
+        Bundle.of([root, sign(foreign, foreign)])

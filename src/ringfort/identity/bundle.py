@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from ringfort.identity.certificates import authority_id, from_pem, to_pem, trust_domain_of
+from ringfort.identity.certificates import UNREADABLE, authority_id, from_pem, to_pem, trust_domain_of
 from ringfort.identity.errors import IdentityError
 
 
@@ -69,6 +69,6 @@ def _signed_by_itself(certificate: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True

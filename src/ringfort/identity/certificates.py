@@ -126,9 +126,14 @@ def trust_domain_of(authority: x509.Certificate) -> str:
     Raises:
         IdentityError: it names no trust domain.
     """
-    constrained = extension(authority, x509.NameConstraints)
-    subtrees = [] if constrained is None else constrained.value.permitted_subtrees or []
-    found = [*uris(authority), *(f"{SCHEME}://{one.value}" for one in subtrees if isinstance(one, Uri))]
+    try:
+        constrained = extension(authority, x509.NameConstraints)
+        subtrees = [] if constrained is None else constrained.value.permitted_subtrees or []
+        found = [*uris(authority), *(f"{SCHEME}://{one.value}" for one in subtrees if isinstance(one, Uri))]
+    except UNREADABLE as error:
+        raise IdentityError(
+            "identity-not-an-authority", f"an authority's certificate cannot be read: {error}"
+        ) from error
     domains = {uri.removeprefix(f"{SCHEME}://") for uri in found}
     if len(domains) != 1:
         raise IdentityError("identity-not-an-authority", f"{display(authority)} names no trust domain (X509-SVID, 3.2)")

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from ringfort.environment.model import Address
-from ringfort.identity.certificates import CURVES, PrivateKey, addresses, from_pem, to_pem, uris
+from ringfort.identity.certificates import CURVES, UNREADABLE, PrivateKey, addresses, from_pem, to_pem, uris
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Identity, parse
 
@@ -22,7 +22,11 @@ class Credential:
     chain: tuple[x509.Certificate, ...]
 
     def __post_init__(self) -> None:
-        if not self.chain or self.leaf.public_key() != self.key.public_key():
+        try:
+            belongs = bool(self.chain) and self.leaf.public_key() == self.key.public_key()
+        except UNREADABLE as error:
+            raise IdentityError("identity-not-certificates", f"the certificate cannot be read: {error}") from error
+        if not belongs:
             raise IdentityError("identity-key-mismatch", "the key does not belong to the certificate")
 
     def __repr__(self) -> str:
@@ -36,7 +40,10 @@ class Credential:
     @property
     def identity(self) -> Identity:
         """Whom it names."""
-        names = uris(self.leaf)
+        try:
+            names = uris(self.leaf)
+        except UNREADABLE as error:
+            raise IdentityError("identity-name", f"the certificate's names cannot be read: {error}") from error
         if len(names) != 1:
             raise IdentityError("identity-name", f"the certificate has {len(names)} URIs")
         return parse(names[0])
@@ -59,7 +66,7 @@ class Credential:
         """
         try:
             key = load_pem_private_key(data, None)
-        except (ValueError, TypeError) as error:
+        except UNREADABLE as error:
             raise IdentityError("identity-key-unreadable", "there is no private key in this file") from error
         if not isinstance(key, PrivateKey) or not isinstance(key.curve, CURVES):
             raise IdentityError("identity-key-kind", "the key is neither P-256 nor P-384")

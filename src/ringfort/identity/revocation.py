@@ -126,12 +126,12 @@ class Revocations:
         states: dict[str, State] = {}
         entries: dict[str, frozenset[tuple[str, int]]] = {}
         for crl in lists:
-            identifier, number = _authority_of(crl, bundle), list_number(crl)
-            if crl.next_update_utc is None:  # RFC 5280, 5.1.2.5
-                raise IdentityError("identity-revocation-list", "a revocation list does not say until when it is good")
-            if identifier not in states or number > states[identifier].number:
-                states[identifier] = State(number, crl.next_update_utc)
-                entries[identifier] = frozenset((identifier, entry.serial_number) for entry in crl)
+            try:
+                identifier, state, serials = _read(crl, bundle)
+            except UNREADABLE as error:
+                raise IdentityError("identity-revocation-list", f"a revocation list cannot be read: {error}") from error
+            if identifier not in states or state.number > states[identifier].number:
+                states[identifier], entries[identifier] = state, frozenset((identifier, serial) for serial in serials)
         return cls(frozenset().union(*entries.values()), states)
 
     def merge(self, newer: Revocations) -> Revocations:
@@ -166,6 +166,14 @@ class Revocations:
             what = "is missing" if state is None else f"ended at {state.until:%F %T} UTC"
             message = f"the revocation list that {display(certificate)} could be on {what}"
             raise IdentityRefused(Refusal.REVOCATION_UNKNOWN, message, "RFC 5280, 6.3.3 (UNDETERMINED)")
+
+
+def _read(crl: x509.CertificateRevocationList, bundle: Bundle) -> tuple[str, State, set[int]]:
+    """A list's authority, what there is to know of it, and the serial numbers on it."""
+    identifier, number = _authority_of(crl, bundle), list_number(crl)
+    if crl.next_update_utc is None:  # RFC 5280, 5.1.2.5
+        raise IdentityError("identity-revocation-list", "a revocation list does not say until when it is good")
+    return identifier, State(number, crl.next_update_utc), {entry.serial_number for entry in crl}
 
 
 def _authority_of(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:

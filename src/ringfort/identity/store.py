@@ -27,7 +27,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ringfort.environment.model import Network
 from ringfort.identity.authority import Issuer, Root
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import CURVES, PrivateKey, authority_id, authority_key_id, display, from_pem, to_pem
+from ringfort.identity.certificates import (
+    CURVES,
+    UNREADABLE,
+    PrivateKey,
+    authority_id,
+    authority_key_id,
+    display,
+    from_pem,
+    to_pem,
+)
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.pkcs8 import encrypted_pem
@@ -247,7 +256,7 @@ def _private_key(path: Path, passphrase: bytes | None) -> PrivateKey:
         key = load_pem_private_key(data, passphrase)
     except TypeError as error:
         raise IdentityError("passphrase-needed", f"the key in {path} is under a passphrase") from error
-    except ValueError as error:
+    except UNREADABLE as error:
         if passphrase is not None and b"BEGIN ENCRYPTED" in data:
             raise IdentityError("passphrase-wrong", f"the passphrase does not open {path}") from error
         raise IdentityError("identity-key-unreadable", f"{path} holds no private key in PEM") from error

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from ringfort.environment.model import Address
 from ringfort.identity.authority import BACKDATE, Issuer
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import PrivateKey, new_key
+from ringfort.identity.certificates import UNREADABLE, PrivateKey, new_key
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Identity, Role
@@ -86,7 +86,7 @@ def read(line: str) -> Token:
         key, leaf, *others = _parts(content[:-CHECKSUM_BYTES])
         certificates = [x509.load_der_x509_certificate(part) for part in (leaf, *others)]
         private = load_der_private_key(key, None)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise IdentityError("token-malformed", "this is not a token") from error
     if not isinstance(private, PrivateKey):
         raise IdentityError("token-malformed", "this is not a token")
