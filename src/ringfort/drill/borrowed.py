@@ -18,6 +18,7 @@ from typing import Self
 from ringfort.drill import frames
 from ringfort.environment.model import Address
 from ringfort.environment.topology import Device
+from ringfort.lab.client import admits
 from ringfort.lab.lab import Lab
 
 SECONDS = 1.5
@@ -137,8 +138,8 @@ class BorrowedConnection:
         return body[13], number, whole[4 * (body[12] >> 4) :]
 
 
-def attempt(connection: BorrowedConnection, context: ssl.SSLContext) -> tuple[bool, str]:
-    """Try to be admitted: connect, do the TLS handshake, wait for the service's line.
+def attempt(connection: BorrowedConnection, context: ssl.SSLContext, opening: bytes = b"") -> tuple[bool, str]:
+    """Try to be admitted: connect, do the TLS handshake, say ``opening`` if there is one, wait for the service's line.
 
     Returns:
         Whether the service's line came, and it or what came instead.
@@ -149,12 +150,15 @@ def attempt(connection: BorrowedConnection, context: ssl.SSLContext) -> tuple[bo
     session = context.wrap_bio(incoming, outgoing, server_side=False)
     try:
         _drive(connection, session.do_handshake, incoming, outgoing)
+        if opening:
+            _drive(connection, lambda: bytes(0 * session.write(opening)), incoming, outgoing)
         line = _drive(connection, lambda: session.read(4096), incoming, outgoing)
     except ssl.SSLError as error:
         return False, error.reason or "TLS error"
     except ConnectionError as error:
         return False, str(error)
-    return bool(line), line.decode(errors="replace").strip() if line else "closed without an answer"
+    words = line.decode(errors="replace").strip().partition("\r\n")[0]
+    return admits(words), words or "closed without an answer"
 
 
 def _drive(

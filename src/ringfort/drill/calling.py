@@ -111,7 +111,12 @@ class Caller:
             names = writer.get_extra_info("peercert").get("subjectAltName", ())
             if ("URI", call.service.identity) not in names:
                 return b""
-            return await reader.readline()
+            words = client.opening(self._lab.environment, call.service.name)
+            if words:
+                writer.write(words)
+            line = await reader.readline()
+            # Who is heard is greeted in the words of any service, whatever it speaks.
+            return _line(call) if words and client.admits(line.decode(errors="replace")) else line
         finally:
             writer.transport.abort()
 

@@ -212,7 +212,7 @@ def _borrow(lab: Lab, router: str, caller: str, receiver: str, service: Service,
             continue
         ends = Ends(own, destination, next(_ports), port, leg.mac, next_mac)
         with BorrowedConnection(lab, Device(DeviceKind.ROUTER, router), leg.interface, ends) as connection:
-            admitted, detail = attempt(connection, context)
+            admitted, detail = attempt(connection, context, client.opening(environment, service.name))
         yield Attempt(
             f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}", admitted, detail
         )

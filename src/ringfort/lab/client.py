@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ringfort.environment.model import Protocol, Tls
+from ringfort.environment.model import Environment, Protocol, Tls
 from ringfort.environment.topology import Device
 from ringfort.lab import authority
 from ringfort.lab.lab import Lab
@@ -37,6 +37,21 @@ class Answer:
     outcome: Outcome
     detail: str = ""
     identity: str = ""
+
+
+def opening(environment: Environment, service: str) -> bytes:
+    """What a caller has to say first: nothing to most services; controllers and witnesses speak HTTP."""
+    control = environment.control
+    if control is not None and service == control.controller:
+        return b"GET /v1/environment HTTP/1.1\r\nHost: controller\r\nConnection: close\r\n\r\n"
+    if control is not None and service == control.witness:
+        return b"POST /add-checkpoint HTTP/1.1\r\nHost: witness\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    return b""
+
+
+def admits(line: str) -> bool:
+    """Whether a service's first line hears the caller out. HTTP refuses a caller with 401 or 403 (RFC 9110, 15.5)."""
+    return bool(line) and not line.startswith(("HTTP/1.1 401", "HTTP/1.1 403"))
 
 
 def context(keys: Path, holder: str = "") -> ssl.SSLContext:
@@ -90,7 +105,8 @@ def call(
                 connection.bind((source, 0))
             connection.connect((address, port))
             if protocol is Protocol.TCP:
-                return _converse(connection, keys or lab.keys, tls, holder)
+                words = opening(lab.environment, _service_at(lab.environment, address, port))
+                return _converse(connection, keys or lab.keys, tls, holder, words)
             return _exchange(connection, protocol)
         except TimeoutError:
             return Answer(Outcome.SILENT)
@@ -105,16 +121,28 @@ _KINDS = {
 }
 
 
-def _converse(connection: socket.socket, keys: Path, tls: Tls, holder: str) -> Answer:
+def _service_at(environment: Environment, address: str, port: int) -> str:
+    """The service that a host inside serves at an address and port; "" if none does."""
+    for host in environment.hosts.values():
+        if address in map(str, host.addresses):
+            for name in host.services:
+                if any(ports.first <= port <= ports.last for ports in environment.services[name].ports):
+                    return name
+    return ""
+
+
+def _converse(connection: socket.socket, keys: Path, tls: Tls, holder: str, words: bytes) -> Answer:
     if tls is Tls.NONE:
         return _first_line(connection, "")
     with context(keys, holder).wrap_socket(connection) as secured:
+        if words:
+            secured.sendall(words)
         return _first_line(secured, _identity(secured.getpeercert(binary_form=True) or b""))
 
 
 def _first_line(connection: socket.socket, identity: str) -> Answer:
-    line = connection.recv(4096).decode(errors="replace").strip()
-    return Answer(Outcome.ADMITTED, line, identity) if line else Answer(Outcome.REFUSED, "closed", identity)
+    line = connection.recv(4096).decode(errors="replace").strip().partition("\r\n")[0]
+    return Answer(Outcome.ADMITTED if admits(line) else Outcome.REFUSED, line or "closed", identity)
 
 
 def _identity(certificate: bytes) -> str:

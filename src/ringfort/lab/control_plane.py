@@ -235,13 +235,14 @@ def _start_witness(plane: Plane) -> None:
         audit_keys.make(log, f"{domain}/audit", ED25519_LOG)
     if not own.exists():
         audit_keys.make(own, f"{domain}/witness/{host}", COSIGNATURE)
-    if _running(plane, "witness") is not None:
-        return
-    address = _literal(plane.addresses(plane.control.witness)[0])
-    words = ["witness", "--key", str(own), "--log", str(audit_keys.read(log, ED25519_LOG).public())]
-    words += ["--state", str(plane.directory / "witness"), "--listen", f"{address}:{port}"]
-    words += ["--credential", _credential(plane, plane.control.witness), "--bundle", _bundle(plane)]
-    _start(plane, "witness", host, words)
+    for address in plane.addresses(plane.control.witness):
+        name = f"witness-{address.version}"  # a process for each family; they share what they remember
+        if _running(plane, name) is not None:
+            continue
+        words = ["witness", "--key", str(own), "--log", str(audit_keys.read(log, ED25519_LOG).public())]
+        words += ["--state", str(plane.directory / "witness"), "--listen", f"{_literal(address)}:{port}"]
+        words += ["--credential", _credential(plane, plane.control.witness), "--bundle", _bundle(plane)]
+        _start(plane, name, host, words)
 
 
 def _start_controller(plane: Plane, progress: Progress) -> None:
@@ -399,14 +400,35 @@ def checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
     services, prefix = plane.environment.services, f"spiffe://{plane.environment.trust_domain}"
     nodes = {host.identity for host in plane.environment.hosts.values()}
     operators = {f"{prefix}/operator/{name}" for name in _operators(plane.environment, plane.control.controller)}
+    witness = _first_witness(plane)
     for name, process, callers in (
         (plane.control.controller, "controller", nodes | operators),
-        (plane.control.witness, "witness", {services[plane.control.controller].identity}),
+        (plane.control.witness, witness, {services[plane.control.controller].identity}),
     ):
         if name and _running(plane, process) is not None:
             service = services[name]
             check = IdentityCheck(name, service.protocol, service.ports, service.tls, frozenset(callers))
             found[service.hosts[0]] = (*found.get(service.hosts[0], ()), check)
+    return found
+
+
+def _first_witness(plane: Plane) -> str:
+    if not plane.control.witness:
+        return ""
+    return f"witness-{plane.addresses(plane.control.witness)[0].version}"
+
+
+def counts(plane: Plane) -> dict[tuple[str, str], Mapping[str, int]]:
+    """By (service, host), how many callers the controller and the witness have refused, as their logs tell."""
+    found: dict[tuple[str, str], Mapping[str, int]] = {}
+    witness = _first_witness(plane)
+    for name, processes, words in (
+        (plane.control.controller, ("controller",), "refused a connection from "),
+        (plane.control.witness, ("witness-4", "witness-6") if witness else (), "witness:caller:refused"),
+    ):
+        if name:
+            refused = sum(_log(plane, process).count(words) for process in processes)
+            found[name, plane.serving(name)[0]] = {"caller-not-allowed": refused}
     return found
 
 
@@ -445,11 +467,15 @@ def _end(plane: Plane, name: str) -> None:
 
 
 def _last_words(plane: Plane, name: str) -> str:
-    try:
-        lines = (plane.directory / f"{name}.log").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return "no reason given"
+    lines = _log(plane, name).strip().splitlines()
     return lines[-1] if lines else "no reason given"
+
+
+def _log(plane: Plane, name: str) -> str:
+    try:
+        return (plane.directory / f"{name}.log").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def end(environment: str) -> bool:

@@ -168,7 +168,9 @@ class Lab:
         Counts begin anew when an enforcement point gets another configuration.
         """
         _, behind = gates.read(self.environment, self.keys)
-        return {**control.read(self.environment.name).counts, **behind}
+        plane = Plane.of(self.environment)
+        own = control_plane.counts(plane) if plane is not None else {}
+        return {**control.read(self.environment.name).counts, **behind, **own}
 
     # --- breaking and mending ---------------------------------------------------------------------------------------
 
