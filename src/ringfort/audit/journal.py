@@ -21,12 +21,12 @@ from ringfort.audit.tree import HASH_BYTES, Hash, leaf_hash
 
 _MAGIC = b"ringfort journal 1\n"
 _HEAD = struct.Struct(f">{len(_MAGIC)}sQ{HASH_BYTES}sI")
-_GROUP = struct.Struct(">4sIII")
-"""Mark, bytes of the entries, how many entries, checksum over the rest of the head and the entries."""
+_GROUP = struct.Struct(">4sIIII")
+"""Mark, bytes of the entries, how many entries, checksum over the entries, checksum over the head before it.
+
+The head has a checksum of its own: a length that was damaged must not pass for a group that was not written whole."""
 
 _MARK = b"grp\n"
-LARGEST_GROUP = 64 * 1024 * 1024
-"""Bytes of one group."""
 
 
 @dataclass(slots=True)
@@ -81,6 +81,8 @@ class Journal:
             for leaves in groups:
                 self._took(leaves)
             self.position.offset += read
+            if self.position.index < keep:
+                raise _damaged(self.path, self.position.index, "ends before what was published")
             if read != len(data):
                 os.ftruncate(self._file, self.position.offset)
         self.forget(keep)
@@ -147,8 +149,8 @@ def create(path: Path, base: int = 0, previous: Hash = NO_PREVIOUS, leaves: Sequ
 def group(leaves: Sequence[bytes]) -> bytes:
     """A group of leaves as it is written."""
     entries = bundle(leaves)
-    lengths = struct.pack(">II", len(entries), len(leaves))
-    return _MARK + lengths + zlib.crc32(entries, zlib.crc32(lengths)).to_bytes(4, "big") + entries
+    head = struct.pack(">4sIII", _MARK, len(entries), len(leaves), zlib.crc32(entries))
+    return head + zlib.crc32(head).to_bytes(4, "big") + entries
 
 
 def read_groups(data: bytes, path: Path, index: int) -> tuple[list[list[bytes]], int]:
@@ -159,8 +161,8 @@ def read_groups(data: bytes, path: Path, index: int) -> tuple[list[list[bytes]],
     """
     groups, place = [], 0
     while len(data) - place >= _GROUP.size:
-        mark, length, count, checksum = _GROUP.unpack_from(data, place)
-        if mark != _MARK or not 0 < count <= length <= LARGEST_GROUP:
+        mark, length, count, checksum, own = _GROUP.unpack_from(data, place)
+        if mark != _MARK or zlib.crc32(data[place : place + _GROUP.size - 4]) != own:
             if not any(data[place:]):
                 break  # a file system that extended the file and lost the data: never acknowledged
             raise _damaged(path, index, "has no group where one should begin")
@@ -168,7 +170,7 @@ def read_groups(data: bytes, path: Path, index: int) -> tuple[list[list[bytes]],
         if stop > len(data):
             break
         entries = data[place + _GROUP.size : stop]
-        if zlib.crc32(entries, zlib.crc32(data[place + 4 : place + 12])) != checksum:
+        if zlib.crc32(entries) != checksum:
             raise _damaged(path, index, "has a group whose checksum is wrong")
         groups.append(entries_of(entries))
         index += count
