@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import authority_id
+from ringfort.identity.certificates import authority_id, to_pem
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 from ringfort.identity.revocation import LIST_LIFETIME, Revocations, Revoked, renew_list, revoked, sign_list
 from ringfort.identity.verification import anyone, verify
@@ -134,3 +136,32 @@ def test_a_changed_list_is_refused_whatever_was_changed(place: int, bit: int) ->
 def test_a_bundle_without_the_authority_knows_no_list_of_it() -> None:
     with pytest.raises(IdentityError):
         Revocations.from_lists([sign_list(ISSUING.north, 1, (), NOON)], Bundle.of([ISSUING.root.certificate]))
+
+
+def test_openssl_reads_our_lists(tmp_path: Path) -> None:
+    """As HAProxy does with crl-file: every authority of the chain needs its list."""
+    now = datetime.now(UTC)
+    issuing = make(now=now - timedelta(days=1))
+    good, bad = (issuing.leaf(addresses=["10.10.1.2"], now=now) for _ in range(2))
+    root, north = sign_list(issuing.root, 1, (), now), sign_list(issuing.north, 1, [revoked(bad, now)], now)
+
+    def openssl(leaf: x509.Certificate, *crls: x509.CertificateRevocationList) -> str:
+        parts = {
+            "-CAfile": issuing.bundle.roots_pem(),
+            "-untrusted": to_pem([issuing.north.certificate]),
+            "-CRLfile": b"".join(crl.public_bytes(Encoding.PEM) for crl in crls),
+            "": to_pem([leaf]),
+        }
+        words: list[str | Path] = []
+        for number, (option, content) in enumerate(parts.items()):
+            (tmp_path / str(number)).write_bytes(content)
+            words += [option, tmp_path / str(number)] if option else [tmp_path / str(number)]
+        done = subprocess.run(
+            ["openssl", "verify", "-x509_strict", "-crl_check_all", *words], capture_output=True, text=True
+        )
+        return done.stdout + done.stderr
+
+    assert ": OK" in openssl(good, root, north)
+    assert "certificate revoked" in openssl(bad, root, north)
+    assert "unable to get certificate CRL" in openssl(good, north)
+    assert "unable to get certificate CRL" in openssl(good, root)
