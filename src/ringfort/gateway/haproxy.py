@@ -17,6 +17,7 @@ from pathlib import Path
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Address, PortRange, Protocol, Tls
 from ringfort.errors import RingfortError
+from ringfort.gateway.material import Kind, Material
 
 LOOPBACK = "127.0.0.1"
 CONNECTIONS = 2_000
@@ -39,26 +40,24 @@ class Guarded:
         check: what it asks of its callers; TCP, and TLS ``server`` or ``mutual``.
         addresses: the host's, where it is reached.
         certificate: file with its key and its chain, leaf first (PEM).
-        content: SHA-256 of that file; HAProxy reads it when it starts, so another content is another configuration.
     """
 
     check: IdentityCheck
     addresses: tuple[Address, ...]
     certificate: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where an enforcement point's files are: its directory, the trust bundle and, or "", the revocation lists.
 
-    ``content``: SHA-256 of bundle and lists.
+    With lists, there has to be one of each authority, the root's too, and none out of date: OpenSSL refuses callers
+    whose authority's list it doesn't have (``X509_V_FLAG_CRL_CHECK_ALL``).
     """
 
     directory: str
     bundle: str
     revoked: str
-    content: str
 
     def __post_init__(self) -> None:
         for path in (self.directory, self.bundle, self.revoked):
@@ -80,6 +79,10 @@ class Files:
         """The copy of `identity.lua` that is loaded."""
         return f"{self.directory}/identity.lua"
 
+    def certificates(self, service: str) -> str:
+        """The list that names a service's certificate."""
+        return f"{self.directory}/{service}.certificates"
+
     def callers(self, service: str) -> str:
         """The list of a service's callers."""
         return f"{self.directory}/{service}.callers"
@@ -87,10 +90,12 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What `render` makes: the text of each file by its path."""
+    """What `render` makes: the text of each file by its path, the digest of it all, and the other files that HAProxy
+    reads with them."""
 
     files: dict[str, str]
     digest: str
+    material: tuple[Material, ...]
 
 
 def render(guarded: Iterable[Guarded], files: Files) -> Configuration:
@@ -101,12 +106,36 @@ def render(guarded: Iterable[Guarded], files: Files) -> Configuration:
     """
     services = sorted(guarded, key=lambda one: one.check.service)
     texts = {files.callers(g.check.service): _callers(g.check) for g in services if g.check.tls is Tls.MUTUAL}
+    texts |= {files.certificates(one.check.service): certificate_list(one.certificate) for one in services}
     lines = [*_global(files), *(line for one in services for line in _service(one, files))]
     body = "\n".join(lines) + "\n"
     digest = digest_of(body, DIGEST_PLACE)
     texts[files.configuration] = body.replace(f'"{DIGEST_PLACE}"', f'"{digest}"', 1)
     texts[files.lua] = LUA.decode()
-    return Configuration(texts, digest)
+    return Configuration(texts, digest, tuple(_material(services, files)))
+
+
+def _material(services: Iterable[Guarded], files: Files) -> Iterator[Material]:
+    services = list(services)
+    yield from (Material(Kind.CERTIFICATE, one.certificate) for one in services)
+    mutual = any(one.check.tls is Tls.MUTUAL for one in services)
+    if mutual:
+        yield Material(Kind.AUTHORITIES, files.bundle)
+    if mutual and files.revoked:
+        yield Material(Kind.LISTS, files.revoked)
+
+
+NAME = "service.invalid"
+"""Clients don't ask for a name, so any would do; but it has to be there, see `certificate_list`."""
+
+
+def certificate_list(certificate: str) -> str:
+    """The list that a service's frontend reads its certificate from.
+
+    It gives the certificate a name. HAProxy 2.6 prepares a certificate that is replaced in the running process once for
+    each of its names: one without any, such as ours, would come back without ``verify required``.
+    """
+    return f"{certificate} {NAME}\n"
 
 
 DIGEST_PLACE = "digest"
@@ -143,7 +172,7 @@ def parse(text: str, callers: Mapping[str, frozenset[str]]) -> tuple[Guarded, ..
                 value = json.loads(line.removeprefix(CHECK_COMMENT))
                 check = check_from_json(value["check"], callers.get(value["check"]["service"], frozenset()))
                 addresses = tuple(ip_address(address) for address in value["addresses"])
-                found.append(Guarded(check, addresses, value["certificate"], value["content"]))
+                found.append(Guarded(check, addresses, value["certificate"]))
     except (ValueError, KeyError, TypeError) as error:
         raise changed from error
     if render(found, files).files[files.configuration] != text:
@@ -156,7 +185,6 @@ def _described(one: Guarded) -> dict[str, object]:
         "check": check_to_json(one.check, callers=False),
         "addresses": [str(address) for address in one.addresses],
         "certificate": one.certificate,
-        "content": one.content,
     }
 
 
@@ -196,7 +224,7 @@ def _service(one: Guarded, files: Files) -> Iterator[str]:
         verify = f" ca-file {files.bundle} verify required" + (f" crl-file {files.revoked}" if files.revoked else "")
     for address in one.addresses:
         for ports in one.check.ports:
-            yield f"    bind {_bound(address)}:{ports} transparent ssl crt {one.certificate}{verify}"
+            yield f"    bind {_bound(address)}:{ports} transparent ssl crt-list {files.certificates(name)}{verify}"
     if mutual:
         yield "    tcp-request content set-var(txn.caller) lua.ringfort_caller"
         yield "    tcp-request content set-var(txn.home) lua.ringfort_at_home"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ringfort.gateway import runtime
 from ringfort.gateway.haproxy import Configuration, Files
+from ringfort.gateway.material import Material, in_file
 from ringfort.gateway.runtime import RuntimeRefusedError
 from ringfort.kernel.processes import Process
 
@@ -20,16 +21,7 @@ START_SECONDS = 10.0
 RECORD = "haproxy.json"
 LOG = "haproxy.log"
 VARIABLE = "RINGFORT_CONFIGURATION"
-
-
-def content(*paths: str) -> str:
-    """SHA-256 of what files hold, as `Guarded` and `Files` ask for it; names that are "" are left out."""
-    digest = hashlib.sha256()
-    for path in paths:
-        if path:
-            data = Path(path).read_bytes()
-            digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
+LARGE = "RINGFORT_LARGE"
 
 
 def running(files: Files) -> Process | None:
@@ -72,17 +64,18 @@ def loaded(files: Files) -> str:
 def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], None]) -> str:
     """Run ``wanted`` in the network namespace of this thread, with as little change as it takes.
 
-    What runs already keeps its connections: other callers go in through the runtime interface; another configuration
-    starts a new process that takes the listening sockets over, and the old one leaves with its last connection.
+    What runs already keeps its connections: other callers, renewed certificates, another trust bundle and new
+    revocation lists go in through the runtime interface; another configuration starts a new process that takes the
+    listening sockets over, and the old one leaves with its last connection.
 
     Args:
         write: replaces a file, whole or not at all.
 
     Returns:
-        ``kept``, ``callers``, ``restarted`` or ``started``.
+        ``kept``, ``callers``, ``renewed``, ``restarted`` or ``started``.
 
     Raises:
-        RuntimeRefusedError: HAProxy refuses the configuration; what ran goes on.
+        RingfortError: a certificate or list can't be read, or HAProxy refuses something; what ran goes on.
     """
     Path(files.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
     old = running(files)
@@ -93,34 +86,96 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
     for path, text in wanted.files.items():
         write(Path(path), text.encode())
     if old is not None and now == wanted.digest:
-        return "callers" if _callers(wanted, files) else "kept"
-    _start(files, old if now else None)
+        done = "callers" if _bring_callers(wanted, files) else "kept"
+        stale = _stale(wanted, files)
+        if _renew(stale, files):
+            return "renewed" if stale else done
+    _start(files, old if now else None, _large(wanted))
     if old is not None and not now:
         old.end()  # it doesn't answer, so it has nothing to hand over
     return "restarted" if old else "started"
 
 
-def _callers(wanted: Configuration, files: Files) -> bool:
+def is_current(wanted: Configuration, files: Files) -> bool:
+    """Whether exactly ``wanted`` runs in the network namespace of this thread, so that `apply` would change nothing."""
+    if loaded(files) != wanted.digest:
+        return False
+    try:
+        texts = all(Path(path).read_text() == text for path, text in wanted.files.items())
+    except (OSError, UnicodeDecodeError):
+        return False
+    return texts and not _other_callers(wanted, files) and not _stale(wanted, files)
+
+
+def _read(material: Material) -> bytes:
+    try:
+        return Path(material.path).read_bytes()
+    except OSError as error:
+        raise RuntimeRefusedError(f"{material.path} can't be read: {error.strerror}") from error
+
+
+def _stale(wanted: Configuration, files: Files) -> list[Material]:
+    """The files whose content is another than the running process holds."""
+    large = runtime.variable(files.socket, LARGE)
+
+    def is_held(material: Material) -> bool:
+        pem = _read(material)
+        if runtime.is_large(pem):
+            return _digest(material, pem) in large
+        return in_file(material.kind, pem) == runtime.held(files.socket, material)
+
+    return [material for material in dict.fromkeys(wanted.material) if not is_held(material)]
+
+
+def _digest(material: Material, pem: bytes) -> str:
+    return hashlib.sha256(f"{material.path}\n".encode() + pem).hexdigest()
+
+
+def _large(wanted: Configuration) -> str:
+    """What a process is told to remember of the files that are too large to be asked for."""
+    contents = {material: _read(material) for material in wanted.material}
+    return " ".join(_digest(material, pem) for material, pem in contents.items() if runtime.is_large(pem))
+
+
+def _other_callers(wanted: Configuration, files: Files) -> dict[str, frozenset[str]]:
+    """By list, the callers that it should have, of those that have others."""
+    lists = {path: frozenset(text.split()) for path, text in wanted.files.items() if path.endswith(".callers")}
+    return {path: callers for path, callers in lists.items() if runtime.entries(files.socket, path) != callers}
+
+
+def _renew(materials: list[Material], files: Files) -> bool:
+    """Give the running process other contents of files; False if one doesn't go in, or isn't used afterwards."""
+    if materials and runtime.variable(files.socket, LARGE):
+        return False  # what it read at its start is what it says it holds, until another takes over
+    return all(
+        runtime.replace_material(files.socket, material, _read(material)) and runtime.is_used(files.socket, material)
+        for material in materials
+    )
+
+
+def _bring_callers(wanted: Configuration, files: Files) -> bool:
     """Bring the lists of the running process up to date; whether any differed."""
-    changed = False
-    for path, text in wanted.files.items():
-        if path in (files.configuration, files.lua):
-            continue
-        callers = frozenset(text.split())
-        if runtime.entries(files.socket, path) != callers:
-            runtime.replace_entries(files.socket, path, callers)
-            changed = True
-    return changed
+    changed = _other_callers(wanted, files)
+    for path, callers in changed.items():
+        runtime.replace_entries(files.socket, path, callers)
+    return bool(changed)
 
 
-def _start(files: Files, old: Process | None) -> None:
+def _start(files: Files, old: Process | None, large: str = "") -> None:
     directory = Path(files.directory)
     words = [PROGRAM, "-db", "-f", files.configuration]
     if old is not None:
         words += ["-x", files.socket, "-sf", str(old.pid)]
     log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={"PATH": os.defpath, LARGE: large},
+        )
     finally:
         os.close(log)
     _wait(files, child)

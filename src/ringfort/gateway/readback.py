@@ -8,7 +8,18 @@ from pathlib import Path
 from ringfort.environment.identity import IdentityCheck
 from ringfort.errors import RingfortError
 from ringfort.gateway import process, runtime
-from ringfort.gateway.haproxy import HANDSHAKE, LUA, REFUSALS, Files, Guarded, digest_of, parse
+from ringfort.gateway.haproxy import (
+    HANDSHAKE,
+    LUA,
+    REFUSALS,
+    Files,
+    Guarded,
+    certificate_list,
+    digest_of,
+    parse,
+    render,
+)
+from ringfort.gateway.material import Content, Kind, Material
 
 ACCEPTED = "accepted"
 
@@ -29,19 +40,33 @@ def enforced(files: Files) -> tuple[Guarded, ...]:
         text, lua = Path(files.configuration).read_text(), Path(files.lua).read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         raise RingfortError("enforcement-changed", f"{files.configuration} can't be read") from error
+    changed = RingfortError("enforcement-changed", f"{files.directory}: what runs is not what the files say")
     if lua != LUA or digest_of(text, loaded) != loaded:
-        raise RingfortError("enforcement-changed", f"{files.directory}: what runs is not what the files say")
+        raise changed
     callers = {
         name: runtime.entries(files.socket, files.callers(name))
         for name in (one.check.service for one in parse(text, {}))
         if f"-f {files.callers(name)}\n" in text
     }
-    return parse(text, callers)
+    found = parse(text, callers)
+    for one in found:
+        certificates = runtime.certificate_list(files.socket, files.certificates(one.check.service))
+        if certificates != certificate_list(one.certificate):
+            raise changed
+    verifying = [one for one in render(found, files).material if one.kind is not Kind.CERTIFICATE]
+    if not all(runtime.is_used(files.socket, one) for one in verifying):
+        raise changed  # a trust bundle that no listener uses: nobody is verified
+    return found
 
 
 def checks(files: Files) -> tuple[IdentityCheck, ...]:
     """`enforced`, without where it is enforced."""
     return tuple(one.check for one in enforced(files))
+
+
+def material(files: Files) -> Mapping[Material, Content]:
+    """What the running process holds of each certificate, of the trust bundle and of the revocation lists."""
+    return {one: runtime.held(files.socket, one) for one in render(enforced(files), files).material}
 
 
 def counts(files: Files) -> Mapping[str, Mapping[str, int]]:

@@ -7,9 +7,14 @@ import socket
 from collections.abc import Iterable
 
 from ringfort.errors import RingfortError
+from ringfort.gateway.material import Content, Kind, Material, in_memory
 
 SECONDS = 5.0
 LARGEST = 1 << 22
+
+PAYLOAD = 6_000
+"""Bytes of a file that is replaced in the running process: it and, if lists, what HAProxy shows of it (twice as much)
+have to fit into one buffer of 16,384 bytes (``tune.bufsize``). About a hundred revoked certificates."""
 
 
 class RuntimeRefusedError(RingfortError):
@@ -78,6 +83,60 @@ def replace_entries(path: str, file: str, wanted: Iterable[str]) -> None:
     for entry in sorted(wanted):
         order(path, f"add acl @{version} {file} {entry}")
     order(path, f"commit acl @{version} {file}")
+
+
+def held(path: str, material: Material) -> Content:
+    """What the process holds in memory of a file that it once read."""
+    return in_memory(material.kind, ask(path, f"show ssl {material.kind} {material.path}"))
+
+
+def is_used(path: str, material: Material) -> bool:
+    """Whether any listener really works with a file that the process has read."""
+    return "Status: Used" in ask(path, f"show ssl {material.kind} {material.path}").splitlines()
+
+
+def certificate_list(path: str, file: str) -> str:
+    """The list of certificates that was read from a file, as the process holds it."""
+    lines = ask(path, f"show ssl crt-list {file}").splitlines()
+    return "".join(f"{line}\n" for line in lines if line.strip() and not line.startswith("#"))
+
+
+def is_large(pem: bytes) -> bool:
+    """Whether a file has to be read at the start of a process, because the runtime interface can't take or show it."""
+    return len(pem) > PAYLOAD
+
+
+def replace_material(path: str, material: Material, pem: bytes) -> bool:
+    """Give the process another content of a file; handshakes from now on use it, connections go on.
+
+    Returns:
+        False, and nothing is changed, if it is too large, or a certificate that HAProxy has lost track of: 2.6 forgets
+        which listeners use one when the bundle or the lists beside it are replaced, and to replace it then would do
+        nothing at best (https://github.com/haproxy/haproxy/issues/3165).
+
+    Raises:
+        RuntimeRefusedError: HAProxy doesn't take it; it keeps what it had.
+    """
+    lines = b"\n".join(line for line in pem.splitlines() if line.strip()).decode("ascii", errors="replace")
+    if is_large(pem) or (material.kind is Kind.CERTIFICATE and not is_used(path, material)):
+        return False
+    _abort(path, material.kind)
+    name = f"ssl {material.kind} {material.path}"
+    answer = ask(path, f"set {name} <<\n{lines}\n")
+    if "ransaction created" not in answer:
+        raise RuntimeRefusedError(f"the enforcement point doesn't take {material.path}: {' '.join(answer.split())}")
+    answer = ask(path, f"commit {name}")
+    if "Success!" not in answer:
+        _abort(path, material.kind)
+        raise RuntimeRefusedError(f"the enforcement point doesn't use {material.path}: {' '.join(answer.split())}")
+    return True
+
+
+def _abort(path: str, kind: Kind) -> None:
+    """Forget what somebody began to replace and never did, as it would stand in the way."""
+    for line in ask(path, f"show ssl {kind}").splitlines():
+        if line.startswith("*"):
+            ask(path, f"abort ssl {kind} {line[1:].split(' - ')[0].strip()}")
 
 
 def statistics(path: str) -> list[dict[str, str]]:
