@@ -153,7 +153,7 @@ def propose(
     both are signed along with the version. The exit code is 1 when an exposure is not accepted.
     """
     from ringfort.environment.load import load_portable
-    from ringfort.environment.serialise import to_bytes
+    from ringfort.environment.serialise import from_bytes, to_bytes
     from ringfort.publishing.metadata import next_targets, renewed_targets
     from ringfort.publishing.proposal import accept, record, to_custom
 
@@ -165,6 +165,7 @@ def propose(
     old = published.targets.signed if published.targets else None
     loaded = load_portable(environment)
     text = to_bytes(loaded)
+    from_bytes(text)  # what nodes would refuse is not proposed
     if renew or text == published.environment:
         _renew_only(renew, text, published)
         assert old is not None
