@@ -1,10 +1,10 @@
-"""A node's own part of a large environment: fetch, verify, parse, compile one device. Limit: 2 seconds at 10,000 hosts.
+"""A node's own part of a large environment: fetch, verify, parse, compile. Limit: 2 seconds at 10,000 hosts.
 
 The environment (benchmarks/synthetic_sites.py) is published by three approvers and a controller in a directory. A node
-that has nothing but the pinned root takes it and compiles what its machine has to enforce, as a process of its own, then
-a second version with one host changed, as a running node meets it. Once for a machine that is a host, once for one that
-is a router of a hundred segments. Timed apart: fetching and verifying (signatures, digests), parsing,
-compiling. Beside it stands json.loads of the same bytes: what no reader in Python can go below.
+that has nothing but the pinned root takes it and compiles what its machine has to enforce, as a process of its own;
+then a second version with one host changed, as a running node meets it. Once for a machine that is a host, once for one
+that is a router of a hundred segments. Timed apart: fetching and verifying (signatures, digests), parsing, compiling.
+Beside it stands json.loads of the same bytes: what no reader in Python can go below.
 
     .venv/bin/python -m benchmarks.node_part [--hosts 10000] [--rounds 5]
 """
