@@ -114,6 +114,9 @@ class Listener:
             try:
                 claimed = self.controller.desired(known, POLL_SECONDS)
             except ControllerError:
+                if not (self.disk.identity / "node.pem").exists():
+                    self._wait(BACKOFF_SECONDS[0])  # it costs nobody anything, and who enrols the machine waits for it
+                    continue
                 self._wait(self._backoff * random.uniform(0.5, 1.0))  # noqa: S311  # so that nodes don't come at once
                 self._backoff = min(2 * self._backoff, BACKOFF_SECONDS[1])
                 continue
