@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from ringfort.control.callers import serial_text
 from ringfort.control.errors import ProblemError
@@ -16,9 +15,10 @@ from ringfort.control.ports import Issued
 from ringfort.identity import token
 from ringfort.identity.authority import Issuer
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import PublicKey, authority_key_id, checked_public_key, to_pem
+from ringfort.identity.certificates import PublicKey, authority_key_id, to_pem
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Identity, Role
+from ringfort.identity.requests import read_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,6 @@ def _issued(uri: str, chain: Sequence[x509.Certificate]) -> Issued:
 
 def _public_key(csr: str) -> PublicKey:
     try:
-        request = x509.load_pem_x509_csr(csr.encode())
-        sound = request.is_signature_valid
-        key = checked_public_key(request.public_key())
+        return read_request(csr.encode())
     except IdentityError as error:
         raise ProblemError(422, error.code, error.message, error.hint) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ProblemError(422, "csr-malformed", "this is no request for a certificate (PKCS #10, PEM)") from error
-    if not sound:
-        raise ProblemError(422, "csr-unsigned", "the request is not signed by the key it names")
-    return key

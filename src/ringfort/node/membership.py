@@ -14,10 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from ringfort.environment.model import Address
 from ringfort.errors import RingfortError
 from ringfort.identity import store, tls
@@ -26,6 +22,7 @@ from ringfort.identity.certificates import PrivateKey, from_pem, new_key
 from ringfort.identity.credential import Credential, renew_at
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Identity, Role
+from ringfort.identity.requests import write_request
 from ringfort.identity.verification import exactly, roles, verify
 from ringfort.node import clock
 from ringfort.node.errors import ControllerError
@@ -114,8 +111,7 @@ def connect(
 
 def request(key: PrivateKey) -> str:
     """A request for a certificate (PKCS #10, PEM): who it is for, the controller knows."""
-    builder = x509.CertificateSigningRequestBuilder(x509.Name([]))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    return write_request(key).decode()
 
 
 def credential_of(chain: str, key: PrivateKey, identity: Identity, bundle: Bundle, now: datetime) -> Credential:
