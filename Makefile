@@ -40,7 +40,8 @@ contracts: setup  ## who may import whom
 	@.venv/bin/lint-imports --no-cache
 
 # The tests need root for namespaces of their own; without it those are skipped and said to be.
-pytest: setup
+pytest:
+	@setup/setup.sh test
 	@$(PYTEST) $(SUITE)
 
 differential: setup  ## the long comparison with the kernel: 100,000 pairs of ruleset and packet

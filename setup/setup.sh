@@ -1,13 +1,14 @@
 #!/bin/sh
 # Installs what Ringfort needs: Debian packages that are missing, and .venv with the locked Python packages.
-# With the word `benchmark` it also installs the peers that benchmarks compare with. Run it again whenever you like; when
-# nothing has changed it takes a moment. It says what it does on stderr; what the installers say goes to .venv/setup.log
-# and is shown only when one of them fails.
+# With the word `test` it also installs what only tests need, with the word `benchmark` the peers that benchmarks compare
+# with. Run it again whenever you like; when nothing has changed it takes a moment. It says what it does on stderr; what the
+# installers say goes to .venv/setup.log and is shown only when one of them fails.
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd -P)
 venv=$root/.venv
 lock=setup/requirements.lock
+purpose=${1:-}
 started=$(date +%s)
 log=$(mktemp)
 # A package that is installed for its program must not start a service on this machine (invoke-rc.d(8), policy-rc.d).
@@ -49,11 +50,26 @@ find_python() {
 
 is_installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
+wanted_packages() {
+    sed -e 's/#.*//' setup/apt-packages.txt
+    # Who is not root can't install them; tests that need them are skipped then and said to be.
+    [ "$purpose" != test ] || [ "$(id -u)" != 0 ] || sed -e 's/#.*//' setup/apt-packages-test.txt
+}
+
 missing_packages() {
-    sed -e 's/#.*//' setup/apt-packages.txt | while read -r package; do
+    wanted_packages | while read -r package; do
         [ -z "$package" ] || is_installed "$package" || printf '%s ' "$package"
     done
     [ -n "$(find_python)" ] || printf 'python3 python3-venv '
+}
+
+# Debian's PostgreSQL makes a cluster and starts it when it is installed. Tests start one of their own, and nobody asked for
+# another: so it is told not to, unless PostgreSQL is here already and somebody may use it.
+no_cluster() {
+    case " $missing" in *" postgresql "*) ;; *) return 0 ;; esac
+    ! is_installed postgresql-common || return 0
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/ringfort.conf
 }
 
 install_packages() {
@@ -70,6 +86,7 @@ install_packages() {
     fi
     say "installing Debian packages: $missing"
     export DEBIAN_FRONTEND=noninteractive
+    no_cluster
     run "updating apt's lists" apt-get update -q
     hold_services
     # shellcheck disable=SC2086  # a list of words
@@ -124,7 +141,7 @@ warm_up() {
 
 install_packages
 install_python_packages
-[ "${1:-}" != benchmark ] || install_peers
+[ "$purpose" != benchmark ] || install_peers
 warm_up
 mv "$log" "$venv/setup.log"
 seconds=$(($(date +%s) - started))

@@ -93,9 +93,9 @@ def kind_of(action: str) -> str:
 def decisions(policies: Policies) -> dict[tuple[str, str, str, bool], bool]:
     """Every caller, action and resource, own and foreign, with and without a reason."""
     return {
-        (who, action, f"{resource.kind}/{resource.name}@{resource.site}", reason): policies.decide(
-            one, action, resource, reason
-        ).allowed
+        (who, action, f"{resource.kind}/{resource.name}@{resource.site}", reason): policies.judge(one)
+        .decide(action, resource, reason)
+        .allowed
         for action in ALLOWED
         for resource in OWN[kind_of(action)] + FOREIGN[kind_of(action)]
         for who, one in CALLERS.items()
@@ -130,7 +130,11 @@ def test_who_may_do_what_is_exactly_the_table() -> None:
         for resource in own + foreign:
             for who, one in CALLERS.items():
                 wanted = expected(who, action, resource in own)
-                assert policies.decide(one, action, resource, reason=True).allowed is wanted, (who, action, resource)
+                assert policies.judge(one).decide(action, resource, reason=True).allowed is wanted, (
+                    who,
+                    action,
+                    resource,
+                )
 
 
 def test_people_give_a_reason_for_each_change() -> None:
@@ -138,7 +142,7 @@ def test_people_give_a_reason_for_each_change() -> None:
     for (who, action, resource, reason), allowed in decisions(policies).items():
         if allowed and CALLERS[who].kind is Kind.OPERATOR and action in CHANGES_BY_OPERATORS:
             assert reason, (who, action, resource)
-    assert not policies.decide(CALLERS["security-officer"], "revocation:create", PLATFORM, reason=False).allowed
+    assert not policies.judge(CALLERS["security-officer"]).decide("revocation:create", PLATFORM, reason=False).allowed
 
 
 def separate() -> dict[str, str]:
@@ -172,19 +176,27 @@ def test_customers_alone_decide_on_what_is_theirs_whatever_else_is_permitted() -
             for who, one in CALLERS.items():
                 for resource in OWN["CustomerAccount"] + FOREIGN["CustomerAccount"]:
                     own = one.kind is Kind.CUSTOMER and resource.name == one.name
-                    assert careless.decide(one, action, resource, reason=True).allowed is own, (who, action, resource)
+                    assert careless.judge(one).decide(action, resource, reason=True).allowed is own, (
+                        who,
+                        action,
+                        resource,
+                    )
 
 
 def test_a_decision_is_kept_for_exactly_what_it_depends_on() -> None:
     policies = Policies(policy_files(), schema_text())
     node = Resource("Node", "web-1", "north")
     sam = CALLERS["site-staff"]
-    assert policies.decide(sam, "node:read", node, reason=True).allowed
-    assert not policies.decide(caller(Kind.OPERATOR, "sam", "site-staff"), "node:read", node, reason=True).allowed
-    assert not policies.decide(caller(Kind.OPERATOR, "sam", sites=("north",)), "node:read", node, reason=True).allowed
-    assert not policies.decide(sam, "node:read", Resource("Node", "web-1", "south"), reason=True).allowed
-    assert not policies.decide(sam, "enrolment-token:create", node, reason=False).allowed
-    assert policies.decide(sam, "enrolment-token:create", node, reason=True).allowed
+    assert policies.judge(sam).decide("node:read", node, reason=True).allowed
+    assert not policies.judge(caller(Kind.OPERATOR, "sam", "site-staff")).decide("node:read", node, reason=True).allowed
+    assert (
+        not policies.judge(caller(Kind.OPERATOR, "sam", sites=("north",)))
+        .decide("node:read", node, reason=True)
+        .allowed
+    )
+    assert not policies.judge(sam).decide("node:read", Resource("Node", "web-1", "south"), reason=True).allowed
+    assert not policies.judge(sam).decide("enrolment-token:create", node, reason=False).allowed
+    assert policies.judge(sam).decide("enrolment-token:create", node, reason=True).allowed
 
 
 @pytest.mark.parametrize(

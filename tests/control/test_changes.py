@@ -221,7 +221,7 @@ def test_two_controllers_one_key_and_a_sudden_end(ground: Ground) -> None:
     """While two processes take the same calls, one is killed and started again: each change happens exactly once."""
     credential = ground.credential(Role.OPERATOR, "nora")
     bundle = ground.store.bundle()
-    keys = [f"contended-key-{number}" for number in range(60)]
+    keys = [f"contended-key-{number}" for number in range(30)]
     answers: dict[str, set[str]] = {key: set() for key in keys}
     lock = threading.Lock()
 

@@ -58,7 +58,8 @@ def test_what_approvers_signed_is_published_and_a_node_accepts_it(
     # again: nothing changes, nothing is recorded
     aude = controller.operator("aude")
     before = aude.get("/v1/audit/records?limit=1000")["records"][-1]["sequence"]
-    assert nora.call("POST", PUBLICATIONS, form, reason="CHG-1") == answer
+    again = nora.call("POST", PUBLICATIONS, form, reason="CHG-1")
+    assert {**again, "expires": answer["expires"]} == answer  # it is only said anew
     assert aude.get("/v1/audit/records?limit=1000")["records"][-1]["sequence"] == before
 
     # under-signed: refused

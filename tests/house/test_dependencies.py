@@ -27,7 +27,8 @@ def dependencies(*extras: str) -> set[str]:
 
 
 def debian_packages() -> set[str]:
-    lines = (ROOT / "setup" / "apt-packages.txt").read_text().splitlines()
+    files = ("apt-packages.txt", "apt-packages-test.txt")
+    lines = [line for name in files for line in (ROOT / "setup" / name).read_text().splitlines()]
     return {line for line in lines if line and not line.startswith("#")}
 
 

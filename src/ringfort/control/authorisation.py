@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cedarpy
 
@@ -21,7 +21,8 @@ from ringfort.control.errors import ControlError
 
 POLICIES = Path(__file__).parent / "policies"
 SCHEMA = "schema.cedarschema"
-MOST_KEPT = 20_000
+MOST_CALLERS, MOST_DECISIONS = 2_000, 200
+"""Callers whose decisions are kept, and decisions kept for each."""
 
 _TYPES = {
     Kind.OPERATOR: "Operator",
@@ -34,9 +35,8 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What a call is about.
+class Resource(NamedTuple):
+    """What a call is about: a tuple, because each call makes one and looks decisions up by it.
 
     Attributes:
         kind: a Cedar entity type: Platform, Node, CustomerAccount.
@@ -74,19 +74,20 @@ class Policies:
         if not result.validation_passed:
             faults = "; ".join(str(fault) for fault in result.errors)
             raise ControlError("policies-invalid", f"the policies do not fit the schema: {faults}")
-        self._kept: OrderedDict[tuple[object, ...], Decision] = OrderedDict()
+        self._judges: OrderedDict[tuple[object, ...], Judge] = OrderedDict()
 
-    def decide(self, caller: Caller, action: str, resource: Resource, reason: bool) -> Decision:
-        """Whether ``caller`` may do ``action`` to ``resource``; ``reason`` says whether one is given."""
-        key = (caller.kind, caller.name, caller.roles, caller.sites, action, resource, reason)
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = self._ask(caller, action, resource, reason)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        return kept
+    def judge(self, caller: Caller) -> Judge:
+        """Who decides for a caller; callers who are the same to the policies share one."""
+        key = (caller.kind, caller.name, caller.roles, caller.sites)
+        judge = self._judges.get(key)
+        if judge is None:
+            judge = self._judges[key] = Judge(self, caller)
+            if len(self._judges) > MOST_CALLERS:
+                self._judges.popitem(last=False)
+        return judge
 
-    def _ask(self, caller: Caller, action: str, resource: Resource, reason: bool) -> Decision:
+    def ask(self, caller: Caller, action: str, resource: Resource, reason: bool) -> Decision:
+        """Ask Cedar; `judge` remembers."""
         request = {
             "principal": {"type": _TYPES[caller.kind], "id": caller.name},
             "action": {"type": "Action", "id": action},
@@ -97,6 +98,26 @@ class Policies:
         names: dict[str, str] = result.diagnostics.id_annotations_by_reason
         because = tuple(sorted(names.get(policy, policy) for policy in result.diagnostics.reasons))
         return Decision(result.decision is cedarpy.Decision.Allow and not result.diagnostics.errors, because)
+
+
+class Judge:
+    """Decides for one caller, and remembers: nothing else than action, resource and reason can differ."""
+
+    __slots__ = ("_caller", "_kept", "_policies")
+
+    def __init__(self, policies: Policies, caller: Caller) -> None:
+        self._policies, self._caller = policies, caller
+        self._kept: dict[tuple[str, Resource, bool], Decision] = {}
+
+    def decide(self, action: str, resource: Resource, reason: bool) -> Decision:
+        """Whether the caller may do ``action`` to ``resource``; ``reason`` says whether one is given."""
+        key = (action, resource, reason)
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= MOST_DECISIONS:
+                self._kept.clear()
+            kept = self._kept[key] = self._policies.ask(self._caller, action, resource, reason)
+        return kept
 
 
 def _entities(caller: Caller, resource: Resource) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ringfort.control.authorisation import Judge
 from ringfort.control.callers import Caller
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.problems import MEDIA_TYPE, problem_bytes
@@ -28,13 +29,15 @@ LINGER_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
-    """One connection. ``caller`` is known from its first call on."""
+    """One connection. ``caller``, who decides for it, and what a revocation names are known from the first call on."""
 
-    __slots__ = ("caller",)
+    __slots__ = ("caller", "judge", "number")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  # aiohttp's own options
         super().__init__(manager, **options)
         self.caller: Caller | None = None
+        self.judge: Judge | None = None
+        self.number: tuple[str, int] = ("", 0)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

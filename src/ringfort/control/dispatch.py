@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from ringfort.control.authorisation import Policies, Resource
+from ringfort.control.authorisation import Policies
 from ringfort.control.bodies import Bodies, parsed, queried
 from ringfort.control.callers import Caller, Kind, refused
 from ringfort.control.calls import Call
@@ -54,13 +54,14 @@ class Dispatcher:
 
     def application(self, customers: bool, identify: Identify) -> web.Application:
         """The calls for customers' certificates, or those for the platform's own."""
-        application = web.Application(middlewares=[_unknown_paths])
+        application = web.Application()
         for operation in OPERATIONS:
             if operation.customers == customers or operation.name == "readDescription":
                 path = operation.path
                 for name in operation.parameters:
                     path = path.replace(f"{{{name}}}", f"{{{name}:{_regex(name)}}}")
                 application.router.add_route(operation.method, path, self._handler(operation, identify))
+        application.router.add_route("*", "/{anything:.*}", _unknown(customers))
         return application
 
     def _handler(self, operation: Operation, identify: Identify) -> Handler:
@@ -100,9 +101,10 @@ class Dispatcher:
         caller = connection.caller
         if caller is None:
             caller = connection.caller = identify(connection, request, now)
+            connection.judge, connection.number = self._policies.judge(caller), caller.number
         if now > caller.expires:
             raise refused("certificate-expired", "the certificate has expired meanwhile", "renew it and connect again")
-        if self.distrusted(caller):
+        if connection.number in state.revoked or (caller.kind is Kind.CUSTOMER and self.distrusted(caller)):
             raise refused("certificate-revoked", "this certificate is no longer trusted")
         return caller
 
@@ -112,8 +114,17 @@ class Dispatcher:
             return self._state.customers.get(caller.thumbprint, ("",))[0] != caller.name
         return caller.number in self._state.revoked
 
-    def _allow(self, operation: Operation, caller: Caller, resource: Resource, reason: str) -> None:
-        decision = self._policies.decide(caller, operation.action, resource, bool(reason))
+    def _allow(
+        self,
+        operation: Operation,
+        request: web.Request,
+        caller: Caller,
+        form: BaseModel | None = None,
+        reason: str = "",
+    ) -> None:
+        resource = operation.about(self._state, caller, request.match_info, form)
+        judge = request.protocol.judge  # type: ignore[attr-defined]  # a Connection, as `_caller` made sure
+        decision = judge.decide(operation.action, resource, bool(reason))
         if decision.allowed:
             return
         because = f" (policy {', '.join(decision.because)})" if decision.because else ""
@@ -123,13 +134,10 @@ class Dispatcher:
         )
         raise ProblemError(403, "forbidden", f"{caller.identity} may not {operation.action} here{because}", hint)
 
-    def _resource(self, operation: Operation, request: web.Request, caller: Caller, form: BaseModel | None) -> Resource:
-        return operation.about(self._state, caller, request.match_info, form)
-
     # -- what comes of it ------------------------------------------------------------------------------------------
 
     async def _read(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
-        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        self._allow(operation, request, caller)
         if not operation.topics:
             return _response(operation, await self._ask(operation, request, caller))
         numbers = self._kept.numbers(operation.topics)
@@ -160,7 +168,7 @@ class Dispatcher:
         queried(request, None)
         body = await self._bodies.read(request, operation.largest if operation.form is not None else 0)
         form = await parsed(request, body, operation.form) if operation.form is not None else None
-        self._allow(operation, caller, self._resource(operation, request, caller, form), reason)
+        self._allow(operation, request, caller, form, reason)
         call = Call(caller, dict(request.match_info), form, None, reason, key, clock())
         mark = fingerprint(request.method, request.path, body)
         del body
@@ -177,7 +185,7 @@ class Dispatcher:
         return web.Response(status=answered.status, body=answered.body, content_type=media)
 
     async def _wait(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
-        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        self._allow(operation, request, caller)
         query = queried(request, DesiredQuery)
         assert query is not None
         if query.known == self._state.version:
@@ -185,7 +193,7 @@ class Dispatcher:
         return _response(operation, Desired(version=self._state.version).model_dump_json().encode())
 
     async def _describe(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
-        self._allow(operation, caller, self._resource(operation, request, caller, None), "")
+        self._allow(operation, request, caller)
         return _response(operation, description_bytes())
 
 
@@ -221,15 +229,21 @@ def _regex(name: str) -> str:
     return re.sub(r"\{[0-9]+,[0-9]*\}|\{[0-9]+\}", "*", PARAMETERS[name])
 
 
-@web.middleware
-async def _unknown_paths(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
+_PATHS = [
+    (operation, re.compile(re.sub(r"\{(\w+)\}", lambda part: PARAMETERS[part[1]], operation.path)))
+    for operation in OPERATIONS
+]
+
+
+def _unknown(customers: bool) -> Handler:
+    """Paths and methods that are none of ours."""
+
+    async def handle(request: web.Request) -> web.Response:
+        mine = [one for one, path in _PATHS if one.customers == customers and path.fullmatch(request.path)]
+        if not mine:
+            return refusal(ProblemError(404, "not-found", "there is no such path", close=True))
         response = refusal(ProblemError(405, "method-unknown", f"{request.method} is not possible here", close=True))
-        response.headers["Allow"] = allowed
+        response.headers["Allow"] = ", ".join(sorted({one.method for one in mine}))
         return response
-    except web.HTTPException as error:
-        code = "not-found" if error.status == 404 else "refused"
-        return refusal(ProblemError(error.status, code, f"{error.reason}: there is no such path", close=True))
+
+    return handle

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -20,10 +18,6 @@ from ringfort.control.errors import not_found
 from ringfort.control.recording import openings_in
 from ringfort.control.serving import Served
 from ringfort.control.tables import audit_records
-
-_LOG_FILE = re.compile(
-    r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/){0,8}[A-Za-z0-9][A-Za-z0-9._-]*|(?:tile/[0-9a-z]+/)(?:x?[0-9]{3}/)*x?[0-9]{3}"
-)
 
 
 def list_records(served: Served, connection: Connection, call: Call) -> models.AuditRecords:
@@ -48,17 +42,11 @@ def read_record(served: Served, connection: Connection, call: Call) -> models.Au
 
 def fetch_file(served: Served, _connection: Connection, call: Call) -> bytes:
     """A file of the log: its checkpoint, a tile, a bundle of entries."""
-    name = call.parameters["file"]
-    if served.log is None or not _LOG_FILE.fullmatch(name) or ".." in name:
-        raise not_found(f"file {name} in the log")
-    path = served.log / "public" / name
-    if not _within(path, served.log / "public"):
+    name = call.parameters["path"]
+    public = None if served.log is None else (served.log / "public").resolve()
+    if public is None or not (path := (public / name).resolve()).is_relative_to(public) or not path.is_file():
         raise not_found(f"file {name} in the log")
     return path.read_bytes()
-
-
-def _within(path: Path, directory: Path) -> bool:
-    return path.is_file() and path.resolve().is_relative_to(directory.resolve())
 
 
 def _record(served: Served, row: Row[Any]) -> models.AuditRecord:

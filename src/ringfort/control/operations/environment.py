@@ -41,7 +41,7 @@ def publish(served: Served, connection: Connection, call: Call) -> Outcome:
         raise ProblemError(422, error.code, error.message, error.hint) from error
     after = published(connection)[0]
     if (after.version, after.root, after.digest) == (before.version, before.root, before.digest):
-        return Outcome(after)
+        return Outcome(after, topics=("environment",))  # said anew, with a fresh timestamp
     change = Change("control:environment:publish", "environment", _told(before), _told(after, form), ("environment",))
     return Outcome(after, change, 201)
 
