@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ringfort.cli.output import results
+from ringfort.cli.output import notices, results
 from ringfort.errors import RingfortError
 
 if TYPE_CHECKING:
@@ -114,5 +114,7 @@ def _text(pending: Pending, targets: Metadata[Targets], published: Published | N
         if lying is None:
             raise RingfortError("pending-incomplete", "the proposed environment is missing", "propose it again")
         text = lying
+        words = "taken from where the proposal lies; whether it may be declared is checked only with your own copy, ENV"
+        notices().print(words, markup=False)
     review_text(targets.signed, text)
     return text
