@@ -53,8 +53,13 @@ class Scope:
 
 
 def mutual_services(environment: Environment) -> tuple[str, ...]:
-    """The services that check their callers' identities."""
-    return tuple(s.name for s in environment.services.values() if s.tls is Tls.MUTUAL and s.hosts)
+    """The services whose enforcement points check their callers' identities.
+
+    A controller and a witness check for themselves and can't be told not to: they are not among them.
+    """
+    control = environment.control
+    own = (control.controller, control.witness) if control else ()
+    return tuple(s.name for s in environment.services.values() if s.tls is Tls.MUTUAL and s.hosts and s.name not in own)
 
 
 def failures(environment: Environment) -> Iterator[Failure]:

@@ -37,6 +37,10 @@ def parse(environment: Environment, name: str) -> Mechanism:
     kind, _, subject = name.partition(":")
     if kind == IDENTITY:
         service, _, host = subject.partition("@")
+        control = environment.control
+        if control is not None and service in (control.controller, control.witness):
+            message = f"{name!r} can't be switched off: {service} checks its callers for itself"
+            raise RingfortError("mechanism-fixed", message)
         if service in environment.services and (not host or host in environment.services[service].hosts):
             return Mechanism(name, service=service, host=host)
     elif kind in _DEVICE_KINDS:
