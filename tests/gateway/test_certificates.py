@@ -14,6 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from ringfort.gateway.haproxy import LUA
 from ringfort.gateway.process import PROGRAM
@@ -79,7 +81,7 @@ def answers(directory: Path, cases: list[tuple[str, bytes]]) -> list[tuple[str, 
     return [(line.split()[0], line.split()[1]) for line in (directory / "out").read_text().splitlines()]
 
 
-def test_soundness(tmp_path: Path) -> None:
+def test_a_caller_is_named_only_by_a_sound_certificate(tmp_path: Path) -> None:
     many = [x509.DNSName(f"h{number}.example") for number in range(300)]
     cases: list[tuple[str, bytes, str, str]] = [
         ("10.0.0.1", certificate(uri(URI), ip("10.0.0.1")), URI, "yes"),
@@ -118,18 +120,34 @@ def _independent(der: bytes) -> tuple[str, set[str]] | None:
     return (uris[0], addresses) if len(uris) == 1 else None
 
 
+def _agrees(directory: Path, cases: list[tuple[str, bytes]]) -> int:
+    """Check that Lua names nobody that cryptography doesn't name; how often both name the same."""
+    agreed = 0
+    for (caller, home), (source, der) in zip(answers(directory, cases), cases, strict=True):
+        independent = _independent(der)
+        if independent is None:
+            continue
+        identity, addresses = independent
+        assert caller in (identity, "!certificate-names"), der.hex()
+        assert home == "no" or source in addresses, der.hex()
+        agreed += caller == identity
+    return agreed
+
+
+SOUND = [
+    certificate(uri(URI), ip("10.0.0.1")),
+    certificate(x509.DNSName("web.example"), uri(URI), ip("10.0.0.1"), ip("fd00::1"), authority=False, extra=3),
+    certificate(uri(URI), uri("spiffe://gate.example/service/app"), ip("10.0.0.1")),
+]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_certificate_changed_anywhere_is_never_taken_for_another_caller(tmp_path: Path, seed: int) -> None:
     """Whom Lua names, cryptography names too; what cryptography can't read is at most refused."""
     random_ = random.Random(seed)
-    sound = [
-        certificate(uri(URI), ip("10.0.0.1")),
-        certificate(x509.DNSName("web.example"), uri(URI), ip("10.0.0.1"), ip("fd00::1"), authority=False, extra=3),
-        certificate(uri(URI), uri("spiffe://gate.example/service/app"), ip("10.0.0.1")),
-    ]
     cases: list[tuple[str, bytes]] = []
     for _ in range(4000):
-        changed = bytearray(random_.choice(sound))
+        changed = bytearray(random_.choice(SOUND))
         for _ in range(random_.choice((1, 1, 1, 2, 3))):
             place = random_.randrange(len(changed))
             match random_.randrange(4):
@@ -142,13 +160,46 @@ def test_a_certificate_changed_anywhere_is_never_taken_for_another_caller(tmp_pa
                 case 3:
                     changed.insert(place, random_.randrange(256))
         cases.append(("10.0.0.1", bytes(changed)))
-    agreed = 0
-    for (caller, home), (source, der) in zip(answers(tmp_path, cases), cases, strict=True):
+    assert _agrees(tmp_path, cases) > 500, "enough of them are still sound for the comparison to mean something"
+
+
+ASCII = st.text("abz019./-_:%@ ", max_size=20)
+PATHS = st.sampled_from([URI, "spiffe://gate.example/node/web", "spiffe://gate.example", "https://gate.example/x"])
+OIDS = st.lists(st.integers(0, 2**40), min_size=1, max_size=5).map(lambda tail: ".".join(map(str, [1, 3, *tail])))
+NAMES = st.one_of(
+    st.builds(uri, st.one_of(PATHS, ASCII, ASCII.map(lambda text: f"spiffe://{text}"))),
+    st.builds(x509.IPAddress, st.one_of(st.ip_addresses(), st.just(ip_address("10.0.0.1")))),
+    st.builds(x509.DNSName, ASCII),
+    st.just(x509.RFC822Name("web@gate.example")),
+    OIDS.map(lambda text: x509.RegisteredID(x509.ObjectIdentifier(text))),
+    st.builds(x509.OtherName, OIDS.map(x509.ObjectIdentifier), st.just(SOUND[0])),
+)
+CERTIFICATES = st.builds(
+    lambda names, authority, extra: certificate(*names, authority=authority, extra=extra),
+    st.lists(NAMES, max_size=6),
+    st.sampled_from([None, None, False, True]),
+    st.integers(0, 4),
+)
+SOURCES = st.one_of(st.just("10.0.0.1"), st.ip_addresses().map(str))
+
+
+@settings(
+    max_examples=12,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(cases=st.lists(st.tuples(SOURCES, st.one_of(CERTIFICATES, st.binary(max_size=80))), min_size=1, max_size=60))
+def test_certificates_with_any_names_are_read_as_cryptography_reads_them(
+    tmp_path: Path, cases: list[tuple[str, bytes]]
+) -> None:
+    _agrees(tmp_path, cases)
+    for (caller, _), (_, der) in zip(answers(tmp_path, cases), cases, strict=True):
         independent = _independent(der)
-        if independent is None:
-            continue
-        identity, addresses = independent
-        assert caller in (identity, "!certificate-names"), der.hex()
-        assert home == "no" or source in addresses, der.hex()
-        agreed += caller == identity
-    assert agreed > 500, "enough of them are still sound for the comparison to mean something"
+        if independent is not None and independent[0] == URI and not _is_authority(der):
+            assert caller == URI, "a sound certificate is not refused"
+
+
+def _is_authority(der: bytes) -> bool:
+    extensions = x509.load_der_x509_certificate(der).extensions
+    return any(isinstance(one.value, x509.BasicConstraints) and one.value.ca for one in extensions)
