@@ -19,7 +19,6 @@ def test_the_example_comes_up_works_over_either_router_and_goes(tmp_path: Path) 
         try:
             changes = lab.up()
             assert len(changes.created) == 56
-            assert changes.seconds < 20
             assert len(list(declared(found))) > 300
             assert failures(lab) == []
             for site in found.sites.values():

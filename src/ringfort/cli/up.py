@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ringfort.environment.model import Environment
     from ringfort.lab.changes import Changes
     from ringfort.lab.lab import Lab
+    from ringfort.lab.standing import Standing
     from ringfort.proof.verdict import Verdict
 
 SHOWN_LINES = 20
@@ -67,11 +68,13 @@ def command(environment: str, rootless: bool, dry_run: bool, drills: bool, forma
             return 0
         verdict = _prove(lab)
         drill = _attack(lab, verdict) if drills else None
+        standing = lab.standing()
     seconds = time.monotonic() - begin
     if format_ == "json":
-        click.echo(json.dumps(_document(changes, verdict, drill, seconds), indent=2))
+        control = standing.to_json() if standing is not None else None
+        click.echo(json.dumps(_document(changes, verdict, drill, seconds) | {"control": control}, indent=2))
     else:
-        _print(environment, loaded, changes, verdict, drill, seconds)
+        _print(environment, loaded, changes, verdict, drill, standing, seconds)
     return _exit_code(verdict, drill)
 
 
@@ -146,6 +149,7 @@ def _print(
     changes: Changes,
     verdict: Verdict,
     drill: DrillResult | None,
+    standing: Standing | None,
     seconds: float,
 ) -> None:
     from ringfort.report.text import picture_text
@@ -156,6 +160,8 @@ def _print(
         console.width = WIDTH
     click.echo(picture_text(environment, width=console.width, colour=is_terminal))
     console.print(_promises(verdict, drill))
+    if standing is not None:
+        _print_standing(standing)
     _print_troubles(name, verdict, drill)
     attacked = " and attacked" if drill is not None else ""
     click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s")
@@ -164,6 +170,19 @@ def _print(
     width = max(len(line) for line, _ in lines)
     for line, what in lines:
         click.echo(f"  {line:<{width}}   {what}")
+
+
+def _print_standing(standing: Standing) -> None:
+    """The control plane: who enforces what, on whose word, and who vouches for the audit log."""
+    console = results()
+    signers = " and ".join(standing.signers) or "nobody"
+    is_whole = standing.confirmed == standing.nodes
+    words = f"{standing.confirmed} of {standing.nodes} confirm version {standing.version}, signed by {signers}"
+    console.print(Text("\nnodes         ") + Text(words, style="green" if is_whole else "bold red"))
+    if standing.trouble or standing.witnesses:
+        vouched = f"{standing.records:,} records, checkpoint cosigned by {', '.join(standing.witnesses)}"
+        style = "bold red" if standing.trouble else "green"
+        console.print(Text("audit log     ") + Text(standing.trouble or vouched, style=style))
 
 
 def _promises(verdict: Verdict, drill: DrillResult | None) -> Table:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfort.audit import keys as audit_keys
-from ringfort.audit.notes import COSIGNATURE
+from ringfort.audit.notes import COSIGNATURE, ED25519
 from ringfort.control.client import Client, Endpoint
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Address, Control, Environment
@@ -44,8 +44,6 @@ CONFIRM_SECONDS = 60.0
 POLL_SECONDS = 0.05
 RECORD = "processes.json"
 REASON = "ringfort up"
-ED25519_LOG = 0x01
-"""The kind of a log's own key (C2SP signed-note)."""
 
 Progress = Callable[[str], None]
 
@@ -232,14 +230,14 @@ def _start_witness(plane: Plane) -> None:
     log, own = plane.directory / "audit.key", plane.directory / "witness.key"
     domain = plane.environment.trust_domain
     if not log.exists():
-        audit_keys.make(log, f"{domain}/audit", ED25519_LOG)
+        audit_keys.make(log, f"{domain}/audit", ED25519)
     if not own.exists():
         audit_keys.make(own, f"{domain}/witness/{host}", COSIGNATURE)
     for address in plane.addresses(plane.control.witness):
         name = f"witness-{address.version}"  # a process for each family; they share what they remember
         if _running(plane, name) is not None:
             continue
-        words = ["witness", "--key", str(own), "--log", str(audit_keys.read(log, ED25519_LOG).public())]
+        words = ["witness", "--key", str(own), "--log", str(audit_keys.read(log, ED25519).public())]
         words += ["--state", str(plane.directory / "witness"), "--listen", f"{_literal(address)}:{port}"]
         words += ["--credential", _credential(plane, plane.control.witness), "--bundle", _bundle(plane)]
         _start(plane, name, host, words)

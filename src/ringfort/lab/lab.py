@@ -24,6 +24,7 @@ from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
 from ringfort.lab.control_plane import Plane
 from ringfort.lab.shapes import namespace_name
+from ringfort.lab.standing import Standing, standing
 from ringfort.lab.taking_down import take_down
 
 LOCK_SECONDS = 60.0
@@ -152,6 +153,11 @@ class Lab:
                 order = [name for name in self.environment.hosts[host].services if name in by_service]
                 found[host] = tuple(by_service[name] for name in dict.fromkeys([*order, *by_service]))
         return {host: found.get(host, ()) for host in self.environment.hosts}
+
+    def standing(self) -> Standing | None:
+        """How the control plane stands; None if the environment declares none."""
+        plane = Plane.of(self.environment)
+        return standing(plane) if plane is not None else None
 
     def isolated_ports(self, segment: str) -> dict[str, bool]:
         """The ports of a segment's switch, by interface name, and whether the kernel isolates them from each other."""
