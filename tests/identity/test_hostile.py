@@ -45,7 +45,11 @@ def test_the_one_that_is_changed_is_good() -> None:
 def test_a_certificate_with_a_changed_byte_is_refused(place: int, change: int) -> None:
     data = bytearray(der(GOOD))
     data[place] ^= change
-    assert verdict(bytes(data)) not in {ACCEPTED, "without a clause"}
+    found = verdict(bytes(data))
+    assert found != "without a clause"
+    if found == ACCEPTED:  # only how many bits of the signature's last byte are unused, which says nothing
+        same = x509.load_der_x509_certificate(bytes(data))
+        assert (same.tbs_certificate_bytes, same.signature) == (SIGNED, GOOD.signature)
 
 
 @settings(max_examples=300)
@@ -73,7 +77,7 @@ def test_a_certificate_that_is_cut_off(size: int) -> None:
 CHANGES = st.lists(st.tuples(st.integers(0, len(SIGNED) - 1), st.integers(0, 255)), min_size=1, max_size=3)
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(CHANGES)
 def test_whatever_stands_in_a_chain_or_a_bundle_that_a_controller_hands_out(changes: list[tuple[int, int]]) -> None:
     """A node takes what it is given, or refuses it with a message; it never falls over."""

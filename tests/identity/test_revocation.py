@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import authority_id, to_pem
+from ringfort.identity.certificates import UNREADABLE, authority_id, to_pem
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
 from ringfort.identity.revocation import LIST_LIFETIME, Revocations, Revoked, renew_list, revoked, sign_list
 from ringfort.identity.verification import anyone, verify
@@ -82,16 +82,10 @@ def test_an_authority_speaks_for_its_own_certificates_only() -> None:
     assert refusal(known) is None, "the same serial number on another authority's list"
 
 
-def test_of_two_lists_the_later_counts_and_none_goes_back() -> None:
+def test_of_two_lists_the_later_counts() -> None:
     old, new = sign_list(ISSUING.north, 4, (), NOON), sign_list(ISSUING.north, 5, [revoked(LEAF, NOON)], NOON)
     for order in ([old, new], [new, old]):
         assert refusal(Revocations.from_lists(order, ISSUING.bundle)) is Refusal.REVOKED
-    before, after = (Revocations.from_lists([one], ISSUING.bundle) for one in (old, new))
-    assert refusal(before.merge(after)) is Refusal.REVOKED
-    with pytest.raises(IdentityError):
-        after.merge(before)
-    south = Revocations.from_lists([sign_list(ISSUING.south, 1, (), NOON)], ISSUING.bundle)
-    assert refusal(after.merge(south)) is Refusal.REVOKED, "another authority's news change nothing"
 
 
 def test_a_list_is_renewed_with_what_it_had_until_that_has_expired() -> None:
@@ -117,18 +111,21 @@ def test_a_list_says_exactly_what_was_put_on_it(serials: set[int], other: int) -
     assert ((NORTH, other) in known.entries) == (other in serials)
 
 
-SIGNED = sign_list(ISSUING.north, 1, [revoked(LEAF, NOON)], NOON).public_bytes(Encoding.DER)
+CRL = sign_list(ISSUING.north, 1, [revoked(LEAF, NOON)], NOON)
+SIGNED = CRL.public_bytes(Encoding.DER)
 
 
-@settings(max_examples=60)
+@settings(max_examples=300)
 @given(st.integers(0, len(SIGNED) - 1), st.integers(0, 7))
 def test_a_changed_list_is_refused_whatever_was_changed(place: int, bit: int) -> None:
     der = bytearray(SIGNED)
     der[place] ^= 1 << bit
     try:
         crl = x509.load_der_x509_crl(bytes(der))
-    except ValueError:
+    except UNREADABLE:
         return
+    if (crl.tbs_certlist_bytes, crl.signature) == (CRL.tbs_certlist_bytes, CRL.signature):
+        return  # only how many bits of the signature's last byte are unused, which says nothing
     with pytest.raises(IdentityError):
         Revocations.from_lists([crl], ISSUING.bundle)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from ringfort.identity.certificates import UNREADABLE, authority_id, from_pem, to_pem, trust_domain_of
+from ringfort.identity.certificates import UNREADABLE, from_pem, to_pem, trust_domain_of
 from ringfort.identity.errors import IdentityError
 
 
@@ -56,18 +56,11 @@ class Bundle:
         """The roots alone, for what verifies chains by itself (OpenSSL, HAProxy)."""
         return to_pem(self.roots)
 
-    def authority(self, identifier: str) -> x509.Certificate | None:
-        """The root or issuer with a subject key identifier, in hexadecimal."""
-        for certificate in (*self.roots, *self.issuers):
-            if authority_id(certificate) == identifier:
-                return certificate
-        return None
-
 
 def _signed_by_itself(certificate: x509.Certificate) -> bool:
-    if certificate.subject != certificate.issuer:
-        return False
     try:
+        if certificate.subject != certificate.issuer:
+            return False
         certificate.verify_directly_issued_by(certificate)
     except (InvalidSignature, *UNREADABLE):
         return False

@@ -157,10 +157,9 @@ def authority_key_id(certificate: x509.Certificate) -> str | None:
 def display(certificate: x509.Certificate) -> str:
     """A certificate in a message: its URI or subject, and its serial number."""
     try:
-        names = uris(certificate)
+        name = next(iter(uris(certificate)), "") or certificate.subject.rfc4514_string() or "a certificate"
     except UNREADABLE:
-        names = []
-    name = names[0] if names else certificate.subject.rfc4514_string() or "a certificate"
+        name = "an unreadable certificate"
     return f"{name[:200]} ({serial(certificate)})"
 
 
@@ -184,7 +183,7 @@ def from_pem(data: bytes) -> tuple[x509.Certificate, ...]:
         raise IdentityError("identity-not-certificates", f"these are no certificates: more than {LARGEST} bytes")
     try:
         return tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise IdentityError("identity-not-certificates", "these are no certificates in PEM") from error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from cryptography import x509
 
@@ -15,11 +14,7 @@ from ringfort.identity.revocation import Revocations
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The other side of a connection, as it was verified when it was opened.
-
-    ``outlived`` may become true while the connection stands. End it at the next pause then (after a response, say): who
-    has renewed comes back with the new certificate.
-    """
+    """The other side of a connection, as it was verified when it was opened."""
 
     identity: Identity
     address: Address | None
@@ -29,10 +24,6 @@ class Peer:
     def revoked(self, revocations: Revocations) -> bool:
         """Whether its certificate, or the authority that issued it, is revoked."""
         return revocations.is_revoked(self.certificate) or revocations.is_revoked(self.issuer)
-
-    def outlived(self, now: datetime) -> bool:
-        """Whether its certificate has expired since."""
-        return now > self.certificate.not_valid_after_utc
 
 
 class Connections:

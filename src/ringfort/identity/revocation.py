@@ -134,19 +134,6 @@ class Revocations:
                 states[identifier], entries[identifier] = state, frozenset((identifier, serial) for serial in serials)
         return cls(frozenset().union(*entries.values()), states)
 
-    def merge(self, newer: Revocations) -> Revocations:
-        """Both together, for a reader who gets lists one by one: no list goes back to a lower number.
-
-        Raises:
-            IdentityError: the newer value has an older list.
-        """
-        for authority, state in newer.lists.items():
-            if authority in self.lists and state.number < self.lists[authority].number:
-                message = f"list {state.number} of authority {authority} is older than {self.lists[authority].number}"
-                raise IdentityError("identity-revocation-list", message, "somebody serves old lists")
-        kept = frozenset(entry for entry in self.entries if entry[0] not in newer.lists)
-        return Revocations(kept | newer.entries, {**self.lists, **newer.lists})
-
     def is_revoked(self, certificate: x509.Certificate) -> bool:
         """Whether a certificate is known to be revoked."""
         identifier = authority_key_id(certificate)

@@ -246,7 +246,7 @@ def read_list(path: Path) -> x509.CertificateRevocationList:
     """
     try:
         return x509.load_pem_x509_crl(read_file(path))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise IdentityError("identity-revocation-list", f"{path} holds no revocation list: {error}") from error
 
 

@@ -14,11 +14,10 @@ from cryptography import x509
 
 from ringfort.environment.model import Address
 from ringfort.identity.bundle import Bundle
-from ringfort.identity.certificates import plain_address
+from ringfort.identity.certificates import UNREADABLE, plain_address
 from ringfort.identity.connections import Peer
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
-from ringfort.identity.names import Identity
 from ringfort.identity.revocation import Revocations
 from ringfort.identity.verification import Expected, examine
 
@@ -118,7 +117,7 @@ def peer(
         raise IdentityRefused(Refusal.NO_CERTIFICATE, "the other side showed no certificate", "RFC 8446, 4.4.2.4")
     try:
         leaf = x509.load_der_x509_certificate(der)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise IdentityRefused(Refusal.MALFORMED, f"its certificate cannot be read: {error}", "RFC 5280, 4.1") from error
     try:
         place = None if address is None else plain_address(address)
@@ -129,19 +128,6 @@ def peer(
 
 
 _OURS = "Ringfort's profile: TLS 1.3 only (RFC 8446)"
-
-
-def peer_identity(
-    connection: Tls | None,
-    address: Address | str | None,
-    bundle: Bundle,
-    now: datetime,
-    *,
-    expected: Expected,
-    revoked: Revocations | None = None,
-) -> Identity:
-    """Whom the other side proved to be; see `peer`."""
-    return peer(connection, address, bundle, now, expected=expected, revoked=revoked).identity
 
 
 def refusal_of(error: ssl.SSLError) -> Refusal:
