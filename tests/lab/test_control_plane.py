@@ -1,0 +1,172 @@
+"""A lab with a control plane: everything comes over its own network, and no single part of it can open anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ringfort.environment.model import Tls
+from ringfort.environment.topology import Device, DeviceKind
+from ringfort.kernel.processes import Process
+from ringfort.lab import state
+from ringfort.lab.authority import host_holder, operator_holder, service_holder
+from ringfort.lab.client import Outcome, call
+from ringfort.lab.control_plane import RECORD, Plane
+from ringfort.lab.lab import Lab
+from ringfort.network.compile import compile_device
+from ringfort.network.drift import drift
+from ringfort.proof.claims import verify
+from tests.lab import worlds
+from tests.lab.calls import failures, host
+from tests.lab.running import running
+
+pytestmark = pytest.mark.lab
+
+R1 = Device(DeviceKind.ROUTER, "r1")
+APP, CONTROL, DESK = "10.10.1.2", "10.10.2.2", "10.10.2.4"
+
+CONTROLLED = """
+trust-domain: lab.example
+control: {controller: controller, witness: witness}
+sites:
+  north:
+    blocks: [10.10.0.0/16]
+    routers: [{name: r1, machine: core-1}, {name: r2, machine: core-2}]
+    segments:
+      apps: {tier: front-end, networks: [10.10.1.0/24], machine: fabric}
+      admin: {tier: administration, networks: [10.10.2.0/24], machine: fabric}
+hosts:
+  app: {site: north, segment: apps, services: [app]}
+  control: {site: north, segment: admin, services: [controller]}
+  watch: {site: north, segment: admin, services: [witness]}
+  desk: {site: north, segment: admin}
+  core-1-mgmt: {site: north, segment: admin, manages: [r1]}
+  core-2-mgmt: {site: north, segment: admin, manages: [r2]}
+  fabric-mgmt: {site: north, segment: admin, manages: [north/apps, north/admin]}
+services:
+  app: {protocol: tcp, ports: [8443], tls: mutual}
+  controller: {protocol: tcp, ports: [9440], tls: mutual}
+  witness: {protocol: tcp, ports: [9441], tls: mutual}
+flows:
+  - {from: "group:all", to: controller, name: nodes}
+  - {from: controller, to: witness}
+  - {from: "host:desk", to: controller, as: [alice, bob], name: operators}
+  - {from: "host:desk", to: app}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running(tmp_path_factory.mktemp("controlled"), CONTROLLED, "plane") as made:
+        yield made
+
+
+def plane(lab: Lab) -> Plane:
+    found = Plane.of(lab.environment)
+    assert found is not None
+    return found
+
+
+def until(done: Callable[[], bool], seconds: float) -> float:
+    """How long it took; fails when it takes too long."""
+    begin = time.monotonic()
+    while not done():
+        assert time.monotonic() - begin < seconds, "it took too long"
+        time.sleep(0.05)
+    return time.monotonic() - begin
+
+
+def by_hand(lab: Lab, device: Device, commands: str) -> None:
+    subprocess.run(["ip", "netns", "exec", lab.namespace(device), "nft", commands], check=True)
+
+
+def is_as_compiled(lab: Lab, device: Device) -> bool:
+    return not drift(compile_device(lab.environment, device).document, lab.read_device(device))
+
+
+def test_every_node_confirms_what_two_approvers_signed_and_a_witness_vouches_for_the_log(lab: Lab) -> None:
+    standing = lab.standing()
+    assert standing is not None
+    assert (standing.nodes, standing.confirmed, standing.version) == (7, 7, 1)
+    assert standing.signers == ("alice", "bob")
+    assert standing.trouble == ""
+    assert standing.witnesses == ("lab.example/witness/watch",)
+    assert standing.records >= 1 + 2 * 7, "a publication, and for each machine its token and its enrolment"
+
+
+def test_what_the_nodes_loaded_is_proved_and_works(lab: Lab) -> None:
+    documents, checks = lab.read_back()
+    assert verify(lab.environment, documents, checks).exit_code == 0
+    assert failures(lab) == []
+
+
+def test_a_second_up_changes_nothing(lab: Lab) -> None:
+    changes = lab.up()
+    assert changes.is_nothing
+    assert (changes.nodes_started, changes.version) == (0, 1)
+
+
+@pytest.mark.parametrize("device", [R1, Device(DeviceKind.SWITCH, "north/apps"), host("app")], ids=str)
+def test_rules_changed_by_hand_are_mended_and_told_of(lab: Lab, device: Device) -> None:
+    family = "bridge" if device.kind is DeviceKind.SWITCH else "inet"
+    by_hand(lab, device, f"add rule {family} ringfort forward accept" if device.kind is not DeviceKind.HOST else
+            "add rule inet ringfort input accept")  # fmt: skip
+    assert not is_as_compiled(lab, device)
+    assert until(lambda: is_as_compiled(lab, device), 10) < 10
+    node = plane(lab).node_of(device)
+
+    def told() -> bool:
+        with plane(lab).calling() as client:
+            events = client.get("/v1/events")["events"]
+        return any("accept" in str(event) and node in str(event) for event in events)
+
+    until(told, 10)
+
+
+@pytest.mark.parametrize(
+    ("place", "holder"),
+    [
+        pytest.param("app", "", id="without a certificate"),
+        pytest.param("app", service_holder("app", "app"), id="in a wrong role"),
+        pytest.param("app", host_holder("desk"), id="with another node's keys"),
+        pytest.param("app", operator_holder("alice", "desk"), id="with an operator's keys from elsewhere"),
+    ],
+)
+def test_the_controller_hears_nobody_else(lab: Lab, place: str, holder: str) -> None:
+    answer = call(lab, host(place), CONTROL, 9440, tls=Tls.MUTUAL, holder=holder)
+    assert answer.outcome is Outcome.REFUSED, answer
+
+
+def test_the_controller_hears_who_it_should(lab: Lab) -> None:
+    for place, holder in (("app", host_holder("app")), ("desk", operator_holder("alice", "desk"))):
+        answer = call(lab, host(place), CONTROL, 9440, tls=Tls.MUTUAL, holder=holder)
+        assert answer.detail == "HTTP/1.1 200 OK"
+
+
+def test_without_its_controller_a_node_goes_on_enforcing(lab: Lab) -> None:
+    entry = state.load(lab.environment.name, RECORD)["controller"]
+    os.kill(Process(entry["pid"], entry["started"]).pid, signal.SIGKILL)
+    by_hand(lab, R1, "insert rule inet ringfort forward accept")
+    assert until(lambda: is_as_compiled(lab, R1), 10) < 10
+    assert call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk")).outcome is Outcome.ADMITTED
+    assert lab.up().version == 1
+    assert failures(lab) == []
+
+
+def test_what_changes_in_the_declaration_is_the_next_version(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = CONTROLLED.replace('  - {from: "host:desk", to: app}\n', "")
+    changed = worlds.environment(tmp_path_factory.mktemp("changed"), text, "plane")
+    with Lab(changed) as other:
+        changes = other.up()
+        assert (changes.version, sorted(changes.loaded)) == (2, ["host:app", "host:desk", "router:r1", "router:r2"])
+        answer = call(other, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk"), timeout_seconds=0.3)
+        assert answer.outcome is not Outcome.ADMITTED
+    assert lab.up().version == 3
+    assert failures(lab) == []
