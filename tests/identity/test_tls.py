@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -366,3 +367,20 @@ def test_a_standing_connection_ends_when_its_certificate_is_revoked(authority: A
                 assert connection.recv(100) == b""
             assert time.monotonic() - start < 1
     assert len(standing) == 0
+
+
+def test_nobody_is_turned_away_while_credentials_change(authority: Authority) -> None:
+    """Handshakes meet renewals at every moment: each shows one whole credential."""
+    credentials = [holder(authority, Role.CONTROLLER, "north") for _ in range(5)]
+    party, mine = Party(credentials[0], authority.bundle), caller(authority, holder(authority))
+    answers: list[bytes] = []
+    with serving(Server(party)) as server:
+        calling = threading.Thread(target=lambda: answers.extend(call(server, mine) for _ in range(60)))
+        calling.start()
+        renewals = 0
+        while calling.is_alive():
+            renewals += 1
+            party.renew(credentials[renewals % 5])
+        calling.join()
+    assert answers == [b"hello"] * 60
+    assert renewals > 5
