@@ -13,6 +13,8 @@ MEASUREMENTS = (
     "benchmarks.ruleset_containment",
     "benchmarks.environment_scale",
     "benchmarks.node_part",
+    "benchmarks.audit_log",
+    "benchmarks.api",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
 )

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from ringfort.cli.calling import TICKET, connected, customer_client, platform_client
-from ringfort.cli.output import FORMAT, notices, results
+from ringfort.cli.output import FORMAT, notices
 
 _EXAMPLES = """
 \b
@@ -94,7 +93,7 @@ def list_(
     if format_ == "json":
         click.echo(json.dumps(customers, indent=2))
     else:
-        results().print(_table(customers))
+        click.echo("\n".join(_lines(customers)))
 
 
 @command.command("remove")
@@ -128,11 +127,12 @@ def remove(
     notices().print(f"{name} is closed; the name is never given again", markup=False)
 
 
-def _table(customers: list[dict[str, Any]]) -> Table:
-    table = Table("customer", "state", "thumbprint", "subject", "expires")
+def _lines(customers: list[dict[str, Any]]) -> list[str]:
+    """One line for each certificate; a thumbprint is never cut, because it is what `remove` takes."""
+    width = max((len(customer["name"]) for customer in customers), default=0)
+    lines = []
     for customer in customers:
-        shown = customer["certificates"] or [{"thumbprint": "", "subject": "", "expires": ""}]
-        for number, one in enumerate(shown):
-            first = (customer["name"], customer["state"]) if number == 0 else ("", "")
-            table.add_row(*first, one["thumbprint"], one["subject"], one["expires"])
-    return table
+        for one in customer["certificates"] or [{"thumbprint": "-", "subject": "", "expires": ""}]:
+            until = f"until {one['expires'][:10]}  {one['subject']}" if one["expires"] else ""
+            lines.append(f"{customer['name']:{width}}  {customer['state']:6}  {one['thumbprint']}  {until}".rstrip())
+    return lines
