@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def test_two_of_three_witnesses_are_enough_when_two_are_asked_for(tmp_path: Path
         signed = Publisher(log, LOG_KEY, witnesses, needed=2).publish()
     assert signed is not None
     assert len(signed.note.signatures) == 3
+
+
+@pytest.mark.lab
+def test_a_full_disk_stops_publishing_and_spoils_nothing(small_disk: Path, tmp_path: Path) -> None:
+    with Log.create(small_disk / "log", ORIGIN) as log:
+        publisher = Publisher(log, LOG_KEY, [LocalWitness(tmp_path / "south")])
+        log.append(bodies(0, 20))
+        before = publisher.publish()
+        log.append(bodies(20, 250))
+        with pytest.raises(AuditError, match="No space left on device") as caught:
+            publisher.publish()
+        assert caught.value.code == "audit-log-full"
+        assert log.checkpoint() == before
+        assert verify(Directory(small_disk / "log"), POLICY).intact
+        subprocess.run(["mount", "-o", "remount,size=2m", str(small_disk)], check=True)
+        after = publisher.publish()
+    assert after is not None
+    assert after.checkpoint.size == 250
+    assert verify(Directory(small_disk / "log"), POLICY).intact
 
 
 def test_a_log_without_a_witness_cannot_be_set_up(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_erasing_leaves_every_proof_as_it_was(place: Path) -> None:
     assert who(place, 1) == anna
     found = commitments_of(place, [anna], [])
     assert len(found) == 2
-    assert erase(place, found, "request 12") == 2
+    assert erase(place, found, "request 12", NOON) == 2
     assert isinstance(who(place, 1), Hidden)
     assert before == {path: path.read_bytes() for path in (place / "public").rglob("*") if path.is_file()}
     assert verify(Directory(place), POLICY).intact
@@ -216,7 +216,7 @@ def test_erasing_leaves_every_proof_as_it_was(place: Path) -> None:
 def test_what_is_erased_is_not_left_on_the_disk(place: Path) -> None:
     private = place / "private"
     assert any(b"operator/anna" in path.read_bytes() for path in private.iterdir())
-    erase(place, commitments_of(place, ["spiffe://shop.example/operator/anna"], []), "request 12")
+    erase(place, commitments_of(place, ["spiffe://shop.example/operator/anna"], []), "request 12", NOON)
     assert not any(b"operator/anna" in path.read_bytes() for path in private.iterdir())
     note = json.loads((private / "erasures").read_text())
     assert (note["why"], len(note["commitments"])) == ("request 12", 2)

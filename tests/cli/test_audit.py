@@ -8,21 +8,31 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from ringfort.audit.checkpoint import Checkpoint, sign
+from ringfort.audit.errors import AuditError
+from ringfort.audit.fetching import RemoteWitness
 from ringfort.audit.keys import read
 from ringfort.audit.log import Log
 from ringfort.audit.notes import COSIGNATURE, parse_verifier_key
 from ringfort.audit.personal import Personal
 from ringfort.audit.publisher import Pending, Publisher
 from ringfort.audit.records import State
+from ringfort.audit.tree import EMPTY_ROOT
 from ringfort.cli.main import ringfort
 from ringfort.errors import RingfortError
+from ringfort.identity.credential import Credential
+from ringfort.identity.names import Role
+from ringfort.identity.store import write_bundle, write_credential
+from ringfort.identity.tls import client_context
 from tests.audit import logs
 from tests.audit.logs import LOG_KEY, ORIGIN, SOUTH_KEY, LocalWitness, record
+from tests.identity import parties
 
 
 class Outbox:
@@ -168,3 +178,36 @@ def test_a_witness_is_not_served_in_clear_elsewhere(tmp_path: Path) -> None:
     assert "127.0.0.1 or ::1 only" in result.output
     assert "--credential and --bundle" in CliRunner().invoke(ringfort, words).output
     assert os.listdir(tmp_path) == []
+
+
+def test_a_witness_on_the_platform_speaks_tls_and_takes_checkpoints_from_controllers(tmp_path: Path) -> None:
+    """Under TLS 1.3 with the platform's certificates: a controller's checkpoint is cosigned, a node's refused."""
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    authority = parties.make(now=before)
+
+    def credential(role: Role) -> Credential:
+        return authority.credential(role, "south", ["127.0.0.1"], before)
+
+    write_credential(tmp_path / "witness.pem", credential(Role.WITNESS))
+    write_bundle(tmp_path / "bundle.pem", authority.bundle)
+    (tmp_path / "key").write_text(SOUTH_KEY.secret_text())
+    words = ["witness", "--key", tmp_path / "key", "--log", LOG_KEY.public(), "--state", tmp_path / "state"]
+    words += ["--credential", tmp_path / "witness.pem", "--bundle", tmp_path / "bundle.pem"]
+    command = [sys.executable, "-m", "ringfort", *map(str, words), "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        url = f"https://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        note = sign(Checkpoint(ORIGIN, 0, EMPTY_ROOT), LOG_KEY).note
+        controller, node = (client_context(credential(role), authority.bundle) for role in (Role.CONTROLLER, Role.NODE))
+        for tls, refusal in ((node, "does not cosign"), (None, "can't be reached")):
+            stranger = RemoteWitness(SOUTH_KEY.public(), url, tls)
+            with pytest.raises(AuditError, match=refusal):
+                stranger.cosign(0, [], note)
+            stranger.close()
+        remote = RemoteWitness(SOUTH_KEY.public(), url, controller)
+        assert remote.cosign(0, [], note).name == SOUTH_KEY.name
+        remote.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Self
@@ -12,6 +13,9 @@ from ringfort.audit.log import Log, check
 
 MOST_CALLERS = 4096
 """Callers in one group."""
+
+ANSWER_SECONDS = 10e-6
+"""About what it takes to answer one caller and have it come back."""
 
 
 class Committer:
@@ -24,6 +28,7 @@ class Committer:
         self._something = threading.Semaphore(0)
         self._idle = True
         self._last = 0
+        self._took = 0.0
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="audit-commit", daemon=True)
 
@@ -56,7 +61,9 @@ class Committer:
         while True:
             self._something.acquire()
             while group := self._next():
+                begun = time.perf_counter()
                 outcome = self._write(group)
+                self._took = time.perf_counter() - begun
                 try:
                     self._loop.call_soon_threadsafe(_tell, group, outcome)
                 except RuntimeError:
@@ -66,9 +73,12 @@ class Committer:
 
     def _next(self) -> list[_Waiting]:
         with self._lock:
-            # Half of all who are there: one half is answered and comes back while the other is on its way to the disk.
-            half = min((self._last + len(self._waiting) + 1) // 2, MOST_CALLERS)
-            group, self._waiting = self._waiting[:half], self._waiting[half:]
+            there = self._last + len(self._waiting)
+            # With a quick disk half of all who are there: one half is answered and comes back while the other is on
+            # its way. With a slow one, as many as possible.
+            quick = self._took < there * ANSWER_SECONDS
+            many = min((there + 1) // 2 if quick else there, MOST_CALLERS)
+            group, self._waiting = self._waiting[:many], self._waiting[many:]
             self._idle = not group
             self._last = len(group)
         return group

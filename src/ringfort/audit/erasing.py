@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,14 @@ def commitments_of(directory: Path, values: Sequence[str], records: Sequence[int
     return list(dict.fromkeys(found))
 
 
-def erase(directory: Path, commitments: Sequence[str], why: str) -> int:
+def erase(directory: Path, commitments: Sequence[str], why: str, now: datetime) -> int:
     """Erase, and note it durably first; gives how many there were.
 
     Raises:
         AuditError: there is no log, or the disk takes nothing.
     """
     with Log(directory) as log, Keeping(log.private) as keeping:
-        note = {"at": datetime.now(UTC).isoformat(), "why": why, "commitments": list(commitments)}
+        note = {"at": now.isoformat(), "why": why, "commitments": list(commitments)}
         file = os.open(log.private / NOTES, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(file, json.dumps(note).encode() + b"\n")

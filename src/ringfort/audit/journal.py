@@ -195,6 +195,15 @@ def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.close(file)
 
 
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -106,16 +106,25 @@ class Publisher:
                 leaves = journal.leaves[len(journal.leaves) - (size - start) :] if size > start else []
             if not leaves:
                 return old
-            before = old.checkpoint if old else Checkpoint(self._log.origin, 0, EMPTY_ROOT)
-            self._check_own(old)
-            fresh = extend(self._log.public, before, leaves)
-            signed = self._sign(fresh)
-            cosigned = self._cosigned(signed)
-            self._remember(before.size, cosigned)
-            replace_file(self._log.public / "checkpoint", str(cosigned).encode())
-            drop_partials(self._log.public, before.size, size)
-            self._renew_journal(size)
-            return cosigned
+            try:
+                return self._extend(old, leaves)
+            except OSError as error:
+                raise AuditError(
+                    "audit-log-full",
+                    f"the log could not be published: {error.strerror}",
+                    "records are kept, and the last checkpoint is still served; make room",
+                ) from error
+
+    def _extend(self, old: SignedCheckpoint | None, leaves: Sequence[bytes]) -> SignedCheckpoint:
+        before = old.checkpoint if old else Checkpoint(self._log.origin, 0, EMPTY_ROOT)
+        self._check_own(old)
+        signed = self._sign(extend(self._log.public, before, leaves))
+        cosigned = self._cosigned(signed)
+        self._remember(before.size, cosigned)
+        replace_file(self._log.public / "checkpoint", str(cosigned).encode())
+        drop_partials(self._log.public, before.size, cosigned.checkpoint.size)
+        self._renew_journal(cosigned.checkpoint.size)
+        return cosigned
 
     def _check_own(self, old: SignedCheckpoint | None) -> None:
         """Build only upon a checkpoint of our own."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ringfort.audit.authentic import AuthenticLog
 from ringfort.audit.checkpoint import Checkpoint
-from ringfort.audit.journal import sync_directory, write_file
+from ringfort.audit.journal import sync_directory, sync_file
 from ringfort.audit.reading import Directory
 from ringfort.audit.tiles import HEIGHT, WIDTH, TileHashes, bundle, bundle_path, full_tile_hash, tile_path, width_at
 from ringfort.audit.tree import Hash, leaf_hash, root
@@ -53,7 +53,7 @@ class _Writing:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._touched: set[Path] = set()
+        self._written: list[Path] = []
 
     def bundles(self, number: int, leaves: Sequence[bytes]) -> None:
         for start in range(0, len(leaves), WIDTH):
@@ -65,16 +65,19 @@ class _Writing:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True)
         # A file is written beside its place and moved there: whoever serves the directory never serves half of it.
-        beside = path.with_name(path.name + ".new")
-        write_file(beside, data)
-        beside.replace(path)
-        self._touched.add(path.parent)
+        path.with_name(path.name + ".new").write_bytes(data)
+        self._written.append(path)
 
     def sync(self) -> None:
-        """Make every name durable, up to the directory itself."""
+        """Make every file durable, then its name, up to the directory itself."""
+        # All are written before the first is made durable: the file system then takes them together.
+        for path in self._written:
+            sync_file(path.with_name(path.name + ".new"))
+        for path in self._written:
+            path.with_name(path.name + ".new").replace(path)
         every = {self._directory}
-        for touched in self._touched:
-            every |= {touched, *(up for up in touched.parents if up.is_relative_to(self._directory))}
+        for path in self._written:
+            every |= {up for up in path.parents if up.is_relative_to(self._directory)}
         for directory in sorted(every, reverse=True):
             sync_directory(directory)
 

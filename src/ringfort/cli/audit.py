@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -276,7 +276,7 @@ def erase(place: str, values: tuple[str, ...], records: tuple[int, ...], why: st
     if not yes:
         notices().print(f"{_count(found)} would be erased; say --yes to do it")
         return
-    click.echo(f"{erase_them(Path(place), found, why)} erased")
+    click.echo(f"{erase_them(Path(place), found, why, datetime.now(UTC))} erased")
 
 
 def _count(found: Sequence[str]) -> str:
