@@ -149,6 +149,7 @@ class Attempt:
     words: str
     admitted: bool
     detail: str
+    service: str = ""
 
 
 def borrowed_attempts(lab: Lab, router: str) -> Iterator[Attempt]:
@@ -214,7 +215,10 @@ def _borrow(lab: Lab, router: str, caller: str, receiver: str, service: Service,
         with BorrowedConnection(lab, Device(DeviceKind.ROUTER, router), leg.interface, ends) as connection:
             admitted, detail = attempt(connection, context, client.opening(environment, service.name))
         yield Attempt(
-            f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}", admitted, detail
+            f"{own} -> {destination} tcp/{port} ({service.name}) with TLS from router:{router}",
+            admitted,
+            detail,
+            service.name,
         )
 
 

@@ -22,7 +22,7 @@ from ringfort.drill.calling import Caller
 from ringfort.drill.calls import declared_calls, stolen_calls
 from ringfort.drill.cells import EVERYTHING_ON, NO_TRANSLATION, RESTORED, UNFINISHED, Cell
 from ringfort.drill.counters import Counters
-from ringfort.drill.failures import Failure
+from ringfort.drill.failures import Failure, mutual_services
 from ringfort.drill.frames import Kind
 from ringfort.drill.judging import Judge, judge
 from ringfort.drill.result import Delivered, Disagreement, DrillResult, Exercise, Observation
@@ -32,6 +32,7 @@ from ringfort.drill.wire import Wire
 from ringfort.environment.model import Environment, Service, Tls
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
+from ringfort.gateway import haproxy
 from ringfort.lab.changes import Changes
 from ringfort.lab.lab import Lab
 from ringfort.proof.verdict import Verdict
@@ -361,6 +362,10 @@ class _Drill:
             outcome.sent += 1
             if attempt.admitted:
                 self._admitted(Attack.ROUTER_HANDSHAKE, failure, attempt.words, attempt.detail)
+            elif "ALERT" in attempt.detail and attempt.service not in mutual_services(self._environment):
+                # A controller keeps no count of handshakes; its alert came under the keys of the handshake itself.
+                outcome.refused_by[f"identity:{attempt.service}"] += 1
+                outcome.reasons[haproxy.HANDSHAKE] += 1
         self._count_identity(outcome, before)
         if not any(seen.name == "control" for seen in self._observations):
             control = controls.two_failures(self._lab, failure.subject)
