@@ -211,6 +211,18 @@ def test_older_tls_and_plaintext_are_refused(gate: Gate) -> None:
         assert b"hello\n" not in plain.recv(100)
 
 
+def test_less_than_128_bits_of_security_are_refused(gate: Gate) -> None:
+    context = gate.context(gate.issue("web", WEB, HERE))
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    for group, expected in {"ffdhe2048": b"", "prime256v1": b"hello\n"}.items():
+        context.set_ecdh_curve(group)
+        raw = socket.create_connection(("127.0.0.3", gate.port), timeout=5, source_address=(HERE, 0))
+        found = b""
+        with raw, contextlib.suppress(ssl.SSLError, ConnectionError), context.wrap_socket(raw) as connection:
+            found = connection.recv(100)
+        assert found == expected, group
+
+
 def test_what_is_enforced_is_read_back_from_the_running_process(gate: Gate) -> None:
     assert readback.checks(gate.files) == (gate.check,)
     runtime.replace_entries(gate.files.socket, gate.files.callers("app"), [WEB, APP])

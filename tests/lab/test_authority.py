@@ -13,7 +13,7 @@ from cryptography import x509
 from ringfort.environment.model import Environment
 from ringfort.errors import RingfortError
 from ringfort.lab import authority
-from ringfort.lab.authority import Holder, ensure, holders, key_file
+from ringfort.lab.authority import LISTS_FILE, Holder, ensure, holders, key_file
 from tests.lab import worlds
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     ensure(keys, DOMAIN, SITES, HOLDERS, NOW)
     assert keys.stat().st_mode & 0o077 == 0
-    names = ("@web.pem", "app@web.pem", "authority.pem", "passphrase", "manifest.json")
+    names = ("@web.pem", "app@web.pem", "authority.pem", "revoked.pem", "passphrase", "manifest.json")
     files = [file for file in keys.iterdir() if file.is_file()]
     assert {file.name: oct(file.stat().st_mode & 0o777) for file in files} == dict.fromkeys(names, "0o600")
     assert (keys / "authority").stat().st_mode & 0o077 == 0
@@ -113,7 +113,14 @@ def test_a_lost_key_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["authority/bundle.pem", "authority/issuers/north.pem", "authority/issuers/north.key", "manifest.json"]
+    "file",
+    [
+        "authority/bundle.pem",
+        "authority/issuers/north.pem",
+        "authority/issuers/north.key",
+        "authority/crl/north.pem",
+        "manifest.json",
+    ],
 )
 def test_with_a_broken_file_everything_is_made_anew(tmp_path: Path, file: str) -> None:
     ensure(tmp_path, DOMAIN, SITES, HOLDERS, NOW)
@@ -130,3 +137,19 @@ def test_the_keys_of_a_removed_holder_go(tmp_path: Path) -> None:
     ensure(tmp_path, DOMAIN, SITES, HOLDERS, NOW)
     ensure(tmp_path, DOMAIN, SITES, HOLDERS[:1], NOW)
     assert not key_file(tmp_path, "app@web").exists()
+
+
+def test_revocation_lists_are_there_and_are_signed_anew_before_they_end(tmp_path: Path) -> None:
+    def lists() -> list[x509.CertificateRevocationList]:
+        end = b"-----END X509 CRL-----"
+        blocks = (tmp_path / LISTS_FILE).read_bytes().split(end)[:-1]
+        return [x509.load_pem_x509_crl(block + end) for block in blocks]
+
+    ensure(tmp_path, DOMAIN, SITES, HOLDERS, NOW)
+    first = lists()
+    assert len(first) == len(SITES) + 1, "one of each site's authority, and the root's"
+    ensure(tmp_path, DOMAIN, SITES, HOLDERS, NOW + timedelta(hours=1))
+    assert lists() == first
+    later = NOW + timedelta(hours=20)
+    ensure(tmp_path, DOMAIN, SITES, HOLDERS, later)
+    assert all(one.next_update_utc is not None and one.next_update_utc > later + timedelta(hours=8) for one in lists())

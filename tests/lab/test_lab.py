@@ -9,6 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from ringfort.environment.model import Protocol, Tls
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
 from ringfort.gateway import haproxy
+from ringfort.identity.revocation import revoked
+from ringfort.identity.store import read_credential
 from ringfort.kernel import processes
 from ringfort.lab import control, netns
-from ringfort.lab.authority import host_holder, service_holder
+from ringfort.lab.authority import host_holder, key_file, service_holder
 from ringfort.lab.client import Outcome, call, context
 from ringfort.lab.lab import Lab
 from ringfort.network.identity import identity_checks
@@ -136,10 +139,9 @@ def test_a_service_checks_who_calls(lab: Lab, caller: str, holder: str, reason: 
 
 
 def test_a_certificate_of_another_authority_is_refused(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from datetime import UTC, datetime
     from ipaddress import ip_address
 
-    from ringfort.lab.authority import ROOT_FILE, Authority, key_file, sites_of
+    from ringfort.lab.authority import ROOT_FILE, Authority, sites_of
 
     forged = tmp_path_factory.mktemp("forged")
     authority = Authority.open_or_make(forged, "lab.example", sites_of(lab.environment), datetime.now(UTC))
@@ -150,6 +152,23 @@ def test_a_certificate_of_another_authority_is_refused(lab: Lab, tmp_path_factor
     answer = call(lab, host("web-1"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-1", keys=forged)
     assert answer.outcome is Outcome.REFUSED
     assert lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE] == before + 1
+
+
+def test_a_revoked_caller_is_refused_and_another_goes_on(lab: Lab) -> None:
+    now = datetime.now(UTC)
+    authority = lab.authority()
+    path = key_file(lab.keys, service_holder("web", "web-1"))
+    leaf = read_credential(path).chain[0]
+    authority.store.revoke(authority.store.issuer_of(leaf), [revoked(leaf, now)], now)
+    before = lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE]
+    assert lab.up().services == "restarted"
+    assert call(lab, host("web-1"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-1").outcome is Outcome.REFUSED
+    assert lab.service_counts()["app", "app-1"][haproxy.HANDSHAKE] == before + 1
+    assert call(lab, host("web-2"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-2").outcome is Outcome.ADMITTED
+    path.unlink()
+    lab.up()
+    assert call(lab, host("web-1"), APP_1, 8443, tls=Tls.MUTUAL, holder="web@web-1").outcome is Outcome.ADMITTED
+    assert lab.up().is_nothing
 
 
 def test_nothing_older_than_tls_1_3_and_nothing_without_tls_is_heard(lab: Lab) -> None:

@@ -205,6 +205,7 @@ def _global(files: Files) -> Iterator[str]:
     yield "    httpclient.ssl.verify none  # Lua may call nobody; this spares reading the system's 144 authorities"
     yield "    tune.ssl.cachesize 0  # every connection proves its key: nothing is resumed"
     yield "    ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets"
+    yield "    ssl-default-bind-ciphers DEFAULT:@SECLEVEL=3  # 128 bits for everything: keys, signatures, key exchange"
     yield ""
     yield "defaults"
     yield "    mode tcp"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ringfort.environment.model import Address, Environment, Flow, Network
 from ringfort.identity.authority import BACKDATE, LONGEST_LIFETIME, Issuer
@@ -26,7 +27,7 @@ from ringfort.identity.certificates import new_key
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import parse
-from ringfort.identity.store import Store
+from ringfort.identity.store import Store, read_list
 from ringfort.lab.state import write_private
 
 LIFETIME = LONGEST_LIFETIME
@@ -35,6 +36,8 @@ RENEW_BEFORE = LIFETIME / 3
 RENEW_AUTHORITY_BEFORE = timedelta(days=7)
 
 AUTHORITY, ROOT_FILE, PASSPHRASE_FILE, MANIFEST = "authority", "authority.pem", "passphrase", "manifest.json"
+LISTS_FILE = "revoked.pem"
+"""The revocation lists of all authorities, for the enforcement points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Authority:
             found = cls._make(directory, trust_domain, now)
             found._add_issuers(sites, now)
         write_private(directory / ROOT_FILE, found.store.bundle().roots_pem())
+        found.write_lists(directory / LISTS_FILE, now)
         return cls(directory)
 
     @classmethod
@@ -144,6 +148,19 @@ class Authority:
         for site, networks in sites.items():
             if not self._is_current(site, networks, now):
                 self.store.add_issuer(site, networks, self._passphrase, now)
+        self._keep_lists(now)
+
+    def _keep_lists(self, now: datetime) -> None:
+        """Sign the issuers' lists anew before they end: without one in date everyone would be refused."""
+        for site in self.store.sites():
+            until = read_list(self.store.directory / "crl" / f"{site}.pem").next_update_utc
+            if until is None or until - now < RENEW_BEFORE:
+                self.store.revoke(self.store.issuer(site), (), now)
+
+    def write_lists(self, path: Path, now: datetime) -> None:
+        """Write the lists that are in date into one file."""
+        lists = [one for one in self.store.lists() if one.next_update_utc is not None and one.next_update_utc > now]
+        write_private(path, b"".join(one.public_bytes(Encoding.PEM) for one in lists))
 
     def _lasts(self, certificates: Iterable[x509.Certificate], now: datetime) -> bool:
         return all(certificate.not_valid_after_utc - now > RENEW_AUTHORITY_BEFORE for certificate in certificates)
