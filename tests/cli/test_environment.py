@@ -345,6 +345,13 @@ def test_a_key_that_the_root_does_not_name_signs_nothing(waiting: Desk) -> None:
     assert "[key-unknown]" in waiting("sign", "--key", waiting.key("online"), "--yes").err
 
 
+def test_a_proposal_that_takes_the_place_of_another_says_so(waiting: Desk) -> None:
+    waiting.sign("alice")
+    ran = waiting.ok("rotate")
+    assert "replaces what waited here: version 2" in ran.err
+    assert "replaces what waited here: root 2" in waiting.ok("propose", waiting.declare(FLOW)).err
+
+
 def test_nothing_waits_after_publishing(desk: Desk) -> None:
     for words in (("sign", "--key", desk.key("online"), "--yes"), ("publish", "--online-key", desk.key("online"))):
         assert "[nothing-pending]" in desk(*words).err

@@ -169,6 +169,7 @@ def propose(
     if renew or text == published.environment:
         _renew_only(renew, text, published)
         assert old is not None
+        _tell_replaced(pending)
         pending.propose(targets=renewed_targets(old, now))
         _print_waiting(pending, published)
         return
@@ -176,6 +177,7 @@ def propose(
     _print_meaning(meaning, published.version + 1, all_rules=all_rules, format_=format_)
     accepted = accept(meaning.proof, dict(zip(ids, reasons, strict=True)))
     custom = to_custom(record(loaded.name, message, now, meaning, accepted))
+    _tell_replaced(pending)
     pending.propose(targets=next_targets(old, text, custom, now), environment=text)
     _print_waiting(pending, published)
 
@@ -317,8 +319,18 @@ def rotate(
     root = next_root(published.root.signed, rotation, now)
     again = published.targets is not None and not signatures(root.signed, published.targets).verified
     old = published.targets
+    _tell_replaced(pending)
     pending.propose(root=root, targets=renewed_targets(old.signed, now) if old and again else None)
     _print_waiting(pending, published)
+
+
+def _tell_replaced(pending: Pending) -> None:
+    """Say what waited until now, and waits no more."""
+    root, targets = pending.root, pending.targets
+    waited = [f"root {root.signed.version}"] if root else []
+    waited += [f"version {targets.signed.version}"] if targets else []
+    if waited:
+        notices().print(f"replaces what waited here: {' and '.join(waited)}", markup=False)
 
 
 def _message(pending: Pending) -> str:
