@@ -337,9 +337,15 @@ class _Fetcher:
             raise NotThereError(path) from error
 
 
+def published(client: Client) -> Published | None:
+    """What is published at the controller; None before the first version."""
+    if not client.get("/v1/environment")["root"]:
+        return None
+    return Repository(FetchedStore(_Fetcher(client))).published()
+
+
 def _publish(plane: Plane, client: Client, progress: Progress) -> int:
-    said = client.get("/v1/environment")
-    old: Published | None = Repository(FetchedStore(_Fetcher(client))).published() if said["root"] else None
+    old = published(client)
     text = approvers.published_text(plane.environment)
     if old is not None and old.environment == text:
         return old.version
@@ -370,12 +376,13 @@ def _is_enrolled(plane: Plane, host: str) -> bool:
 def _confirmed(plane: Plane, version: int, progress: Progress) -> None:
     progress(f"waiting for {len(plane.nodes)} nodes to confirm version {version}")
     _until(
-        lambda: not _unconfirmed(plane, version), CONFIRM_SECONDS, "nodes-unconfirmed",
-        f"not every node confirms version {version}", lambda: ", ".join(_unconfirmed(plane, version)[:5]),
+        lambda: not unconfirmed(plane, version), CONFIRM_SECONDS, "nodes-unconfirmed",
+        f"not every node confirms version {version}", lambda: ", ".join(unconfirmed(plane, version)[:5]),
     )  # fmt: skip
 
 
-def _unconfirmed(plane: Plane, version: int) -> list[str]:
+def unconfirmed(plane: Plane, version: int) -> list[str]:
+    """The nodes that don't enforce a version yet or have not confirmed it, with why."""
     found = []
     for host, status in statuses(plane).items():
         if status.get("state") != "confirmed" or status.get("enforced") != version:

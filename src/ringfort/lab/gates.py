@@ -36,7 +36,9 @@ def root(environment: str) -> Path:
 def files(environment: str, host: str, keys: Path) -> Files:
     """The files of one host's enforcement point."""
     bundle = str(keys / authority.ROOT_FILE)
-    return Files(str(root(environment) / interface_name(host)), bundle, str(keys / authority.LISTS_FILE))
+    return Files(
+        str(root(environment) / interface_name(host)), bundle, str(keys / authority.LISTS_FILE), process.account()
+    )
 
 
 def behind_tls(checks: Iterable[IdentityCheck]) -> tuple[IdentityCheck, ...]:
