@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import pwd
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import PortRange, Protocol, Tls
 from ringfort.errors import RingfortError
-from ringfort.gateway import process, readback, runtime
-from ringfort.gateway.haproxy import ADDRESS, CALLER, HANDSHAKE, Configuration, Files, Guarded, render
+from ringfort.gateway import haproxy, process, readback, runtime
+from ringfort.gateway.haproxy import ADDRESS, CALLER, HANDSHAKE, SHAKING_HANDS, Configuration, Files, Guarded, render
 from ringfort.gateway.material import Content, Kind, RevocationList
 from ringfort.identity import revocation
 from ringfort.identity.certificates import authority_id
@@ -144,7 +147,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     authority = Authority.open_or_make(directory, "gate.example", SITES, datetime.now(UTC))
     port = free_port()
     check = IdentityCheck("app", Protocol.TCP, (PortRange(port, port),), Tls.MUTUAL, frozenset({WEB, DESK}))
-    files = Files(str(directory / "run"), str(directory / "authority.pem"), str(directory / "revoked.pem"))
+    files = Files(
+        str(directory / "run"), str(directory / "authority.pem"), str(directory / "revoked.pem"), process.account()
+    )
     gate = Gate(authority, directory, files, port, check)
     gate.write_lists()
     gate.issue("app", APP, HERE)
@@ -209,6 +214,47 @@ def test_older_tls_and_plaintext_are_refused(gate: Gate) -> None:
     with socket.create_connection(("127.0.0.3", gate.port), timeout=5, source_address=(HERE, 0)) as plain:
         plain.sendall(b"hello?\n")
         assert b"hello\n" not in plain.recv(100)
+
+
+def test_with_nobody_on_the_list_nobody_is_admitted(gate: Gate) -> None:
+    before = gate.counts()
+    assert gate.apply(replace(gate.check, callers=frozenset())) == "callers"
+    assert gate.call(gate.issue("web", WEB, HERE)) == b""
+    assert gate.counts()[CALLER] == before[CALLER] + 1
+
+
+@pytest.mark.parametrize("broken", ["ringfort_caller", "ringfort_at_home"])
+def test_an_error_in_the_check_refuses(gate: Gate, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    fails = f'core.register_fetches("{broken}", function(txn) error("on purpose") end)'
+    whole = re.compile(rf'core\.register_fetches\("{broken}".*?^end\)', re.MULTILINE | re.DOTALL)
+    lua = whole.sub(fails, haproxy.LUA.decode())
+    assert fails in lua
+    monkeypatch.setattr(haproxy, "LUA", lua.encode())
+    assert gate.apply() == "restarted"
+    assert gate.call(gate.issue("web", WEB, HERE)) == b""
+    assert gate.counts()["accepted"] == 0
+
+
+def test_who_says_nothing_loses_his_place_and_who_was_admitted_keeps_it(gate: Gate) -> None:
+    with (
+        gate.open(gate.issue("web", WEB, HERE)) as admitted,
+        socket.create_connection(("127.0.0.3", gate.port), source_address=(HERE, 0)) as silent,
+    ):
+        assert admitted.recv(100) == b"hello\n"
+        silent.settimeout(SHAKING_HANDS + 3)
+        assert silent.recv(100) == b""
+        time.sleep(1)
+        admitted.sendall(b"still here")
+        assert admitted.recv(100) == b"still here"
+
+
+@pytest.mark.skipif(not process.account(), reason="needs root and Debian's account for HAProxy")
+def test_it_gives_its_rights_up(gate: Gate) -> None:
+    running = process.running(gate.files)
+    assert running is not None
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{running.pid}/status").read_text().splitlines())
+    assert set(status["Uid"].split()) == {str(pwd.getpwnam("haproxy").pw_uid)}
+    assert int(status["CapEff"], 16) == 0
 
 
 def test_less_than_128_bits_of_security_are_refused(gate: Gate) -> None:

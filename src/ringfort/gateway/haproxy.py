@@ -29,6 +29,9 @@ HANDSHAKE = "handshake-failed"
 
 REFUSALS = (NAMES, CALLER, ADDRESS)
 
+SHAKING_HANDS = 5
+"""Seconds that a caller has to prove who it is, before another may have its place."""
+
 LUA = (Path(__file__).parent / "identity.lua").read_bytes()
 
 
@@ -58,9 +61,11 @@ class Files:
     directory: str
     bundle: str
     revoked: str
+    account: str = ""
+    """The account that HAProxy changes to once it has opened everything; "" keeps the one that it is started with."""
 
     def __post_init__(self) -> None:
-        for path in (self.directory, self.bundle, self.revoked):
+        for path in (self.directory, self.bundle, self.revoked, self.account):
             if any(c.isspace() or c in "\"'\\#" for c in path):
                 raise ValueError(f"a path with characters that mean something in a configuration: {path!r}")
 
@@ -199,6 +204,9 @@ def _global(files: Files) -> Iterator[str]:
     yield f'    setenv RINGFORT_CONFIGURATION "{DIGEST_PLACE}"'
     yield f"    stats socket {files.socket} mode 600 level admin expose-fd listeners"
     yield "    stats timeout 1h"
+    if files.account:
+        yield f"    user {files.account}"
+        yield f"    chroot {files.directory}  # where it may read nothing"
     yield f"    lua-load {files.lua}"
     yield "    nbthread 1"
     yield f"    maxconn {CONNECTIONS}"
@@ -210,8 +218,9 @@ def _global(files: Files) -> Iterator[str]:
     yield "defaults"
     yield "    mode tcp"
     yield "    timeout connect 2s"
-    yield "    timeout client 10m"
-    yield "    timeout server 10m"
+    yield f"    timeout client {SHAKING_HANDS}s"
+    yield f"    timeout server {SHAKING_HANDS}s"
+    yield "    timeout tunnel 10m  # instead of both, once the caller is admitted"
     yield "    timeout client-fin 10s"
     yield "    option clitcpka  # a peer that has gone is noticed"
 

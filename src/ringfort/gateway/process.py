@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import subprocess
 import time
 from collections.abc import Callable
@@ -22,6 +23,18 @@ RECORD = "haproxy.json"
 LOG = "haproxy.log"
 VARIABLE = "RINGFORT_CONFIGURATION"
 LARGE = "RINGFORT_LARGE"
+
+
+def account() -> str:
+    """The account that Debian's package made for HAProxy, if we can change to it: not so inside a user namespace that
+    has only our own, nor unless we are root."""
+    try:
+        number = pwd.getpwnam("haproxy").pw_uid
+        ranges = [list(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    except (KeyError, OSError):
+        return ""
+    is_there = any(first <= number < first + count for first, _, count in ranges)
+    return "haproxy" if is_there and os.geteuid() == 0 else ""
 
 
 def running(files: Files) -> Process | None:
