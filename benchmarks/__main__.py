@@ -17,6 +17,7 @@ MEASUREMENTS = (
     "benchmarks.api",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
+    "benchmarks.publishing",
 )
 """Modules with a command line of their own, in the order of docs/benchmarks.md."""
 

@@ -70,8 +70,9 @@ def main(rounds: int) -> None:
         if not was_up:
             lab.down()
     median = statistics.median(seconds)
-    click.echo(f"{len(plane.nodes)} nodes, {devices} devices with other rules: all confirmed after {median:.2f} s "
-               f"(largest {max(seconds):.2f}, promised {PROMISED:.0f}); compiled and loaded by one process {bare:.2f} s")  # fmt: skip
+    click.echo(f"{len(plane.nodes)} nodes, {devices} devices with other rules")
+    click.echo(f"all confirmed after {median:.2f} s, largest {max(seconds):.2f} s, promised {PROMISED:.0f} s")
+    click.echo(f"compiled and loaded by one process: {bare:.2f} s")
     if median > PROMISED:
         sys.exit(1)
 
