@@ -21,7 +21,7 @@ from ringfort.audit.journal import group
 from ringfort.audit.log import Log
 from ringfort.audit.sealing import NO_PREVIOUS, unseal
 from ringfort.audit.tree import leaf_hash
-from tests.audit.logs import ORIGIN, bodies
+from tests.audit.logs import ORIGIN, bodies, make
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,6 +130,16 @@ def test_a_flipped_bit_in_an_acknowledged_record_stops_everything_and_destroys_n
         assert journal.read_bytes() == damaged
     journal.write_bytes(whole)
     assert all_bodies(place) == bodies(0, 4)
+
+
+def test_a_journal_cut_below_what_was_published_is_noticed_and_not_written_on(tmp_path: Path) -> None:
+    place = make(tmp_path, 20)
+    journal = place / "private" / "journal"
+    for length in (len(journal.read_bytes()) - 10, 63):
+        os.truncate(journal, length)
+        with Log(place) as log, pytest.raises(AuditError, match="ends before what was published"):
+            log.append(bodies(20, 21))
+        assert journal.stat().st_size == length
 
 
 def test_a_journal_cut_below_what_was_acknowledged_is_noticed(place: Path) -> None:

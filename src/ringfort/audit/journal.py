@@ -81,10 +81,10 @@ class Journal:
             for leaves in groups:
                 self._took(leaves)
             self.position.offset += read
-            if self.position.index < keep:
-                raise _damaged(self.path, self.position.index, "ends before what was published")
-            if read != len(data):
+            if read != len(data) and self.position.index >= keep:
                 os.ftruncate(self._file, self.position.offset)
+        if self.position.index < keep:
+            raise _damaged(self.path, self.position.index, "ends before what was published")
         self.forget(keep)
 
     def forget(self, keep: int) -> None:

@@ -1,6 +1,6 @@
 """The log on the disk of whoever keeps it.
 
-``public/`` holds the static files (C2SP tlog-tiles) that anybody may serve: ``checkpoint``, ``checkpoints``, ``tile/``.
+``public/`` holds the static files (C2SP tlog-tiles) that anybody may serve: checkpoint, checkpoints/, tile/.
 ``private/`` holds the journal, locks and what opens the commitments to personal data. Any number of threads and
 processes may append; they take turns at a lock that the kernel drops when its holder dies.
 """

@@ -19,7 +19,7 @@ from ringfort.audit.log import Log
 from ringfort.audit.notes import Signature, SignerKey
 from ringfort.audit.personal import Opening
 from ringfort.audit.reading import Directory
-from ringfort.audit.tiles import WIDTH
+from ringfort.audit.tiles import WIDTH, checkpoint_path
 from ringfort.audit.tiling import drop_partials, extend
 from ringfort.audit.tree import EMPTY_ROOT
 
@@ -170,9 +170,9 @@ class Publisher:
         """Keep the first checkpoint after each full tile: they tell where a history was written anew."""
         if before // WIDTH == cosigned.checkpoint.size // WIDTH:
             return
-        place = self._log.public / "checkpoints"
-        kept = place.read_bytes() if place.exists() else b""
-        replace_file(place, kept + (b"\n" if kept else b"") + str(cosigned).encode())
+        place = self._log.public / checkpoint_path(cosigned.checkpoint.size)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(place, str(cosigned).encode())
 
     def _renew_journal(self, size: int) -> None:
         with self._log.locked() as journal:

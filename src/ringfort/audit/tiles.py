@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
@@ -33,18 +32,17 @@ def bundle_path(number: int, width: int = WIDTH) -> str:
     return f"tile/entries/{_numbered(number, width)}"
 
 
+def checkpoint_path(size: int) -> str:
+    """Where the first checkpoint after the last full tile is kept; our own addition to the log's files."""
+    return f"checkpoints/{_numbered(size // WIDTH - 1, WIDTH)}"
+
+
 def _numbered(number: int, width: int) -> str:
     parts = [f"{number % 1000:03d}"]
     while number >= 1000:
         number //= 1000
         parts.append(f"x{number % 1000:03d}")
     return "/".join(reversed(parts)) + ("" if width == WIDTH else f".p/{width}")
-
-
-PATH = re.compile(
-    r"(?:tile/(?:[0-9]|[1-5][0-9]|6[0-3]|entries)/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?|checkpoint|checkpoints)"
-)
-"""Every path a log serves."""
 
 
 def width_at(size: int, level: int, number: int) -> int:

@@ -16,13 +16,10 @@ from ringfort.audit.diagnosis import Finding, by_hashes, by_records
 from ringfort.audit.errors import AuditError
 from ringfort.audit.notes import LONGEST_NOTE
 from ringfort.audit.policy import NONE, Accepted, Policy
-from ringfort.audit.reading import Files, MissingFileError, read_bundle
+from ringfort.audit.reading import Files, read_bundle
 from ringfort.audit.scanning import Scan, scan
-from ringfort.audit.tiles import WIDTH, TileHashes, full_tile_hash, hashes_of, tile_path, width_at
+from ringfort.audit.tiles import WIDTH, TileHashes, checkpoint_path, full_tile_hash, hashes_of, tile_path, width_at
 from ringfort.audit.tree import EMPTY_ROOT, Hash, leaf_hash, root
-
-LARGEST_HISTORY = 64 * 1024 * 1024
-"""Bytes of ``checkpoints`` that are looked at."""
 
 MOST_FINDINGS = 1000
 """Findings that are told; beyond, only how many."""
@@ -102,7 +99,7 @@ def _rewritten(scanned: _Scanned, policy: Policy, findings: Sequence[Finding]) -
     if any(finding.index >= 0 for finding in findings):
         return []
     good, bad = 0, scanned.size
-    for kept in _history(scanned.files, policy):
+    for kept in _history(scanned.files, scanned.size, policy):
         size = kept.checkpoint.size
         if size <= scanned.size:
             if scanned.root_at(size) == kept.checkpoint.root:
@@ -113,18 +110,15 @@ def _rewritten(scanned: _Scanned, policy: Policy, findings: Sequence[Finding]) -
     return [Finding(good, "rewritten", message)]
 
 
-def _history(files: Files, policy: Policy) -> list[SignedCheckpoint]:
+def _history(files: Files, size: int, policy: Policy) -> list[SignedCheckpoint]:
     """Earlier checkpoints beside the log, those that the policy accepts."""
-    try:
-        parts = files.read("checkpoints", LARGEST_HISTORY).split(b"\n\n")
-    except MissingFileError:
-        return []
     found = []
-    for text, signatures in zip(parts[::2], parts[1::2], strict=False):
+    for end in range(WIDTH, size + 1, WIDTH):
         try:
-            found.append(policy.accept(parse_checkpoint(text + b"\n\n" + signatures.rstrip(b"\n") + b"\n")).signed)
+            signed = parse_checkpoint(files.read(checkpoint_path(end), LONGEST_NOTE))
+            found.append(policy.accept(signed).signed)
         except AuditError:
-            continue  # a checkpoint that proves nothing; it isn't needed either
+            continue  # none is kept after this tile, or one that proves nothing; it isn't needed either
     return found
 
 
