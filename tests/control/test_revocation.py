@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from ringfort.control.client import CallRefusedError, Client
 from ringfort.control.errors import ControlError
 from ringfort.identity.certificates import authority_key_id, new_key
+from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import Role
+from ringfort.identity.revocation import revoked
+from ringfort.identity.store import write_credential
 from tests.control.running import Ground, Running, csr, running
 
 WITHIN = 5.0
@@ -77,6 +82,33 @@ def test_an_operators_certificate_is_revoked_by_its_serial(controller: Running) 
     assert form["serial"] in [one["serial"] for one in listed]
     assert until_refused(aude, "/v1/nodes") < WITHIN
     controller.operator("aude").get("/v1/nodes")  # another certificate of hers is still good
+
+
+def test_what_stands_on_an_authoritys_list_is_refused_too(controller: Running) -> None:
+    """`ringfort identity revoke` writes such a list, on the machine of the controller."""
+    store = controller.ground.store
+    credential = controller.ground.credential(Role.OPERATOR, "nora")
+    nora = controller.with_credential(credential)
+    nora.get("/v1/nodes")
+    now = datetime.now(UTC)
+    store.revoke(store.issuer("north"), [revoked(credential.leaf, now)], now)
+    assert until_refused(nora, "/v1/nodes") < WITHIN
+    controller.operator("nora").get("/v1/nodes")
+
+
+@pytest.mark.parametrize("what", ["TLS 1.2", "no certificate", "another authority"])
+def test_a_handshake_that_is_none_of_ours_fails(controller: Running, tmp_path: Path, what: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if what != "no certificate":
+        ground = controller.ground if what == "TLS 1.2" else Ground(tmp_path)
+        write_credential(tmp_path / "operator.pem", ground.credential(Role.OPERATOR, "nora"))
+        context.load_cert_chain(tmp_path / "operator.pem")
+    if what == "TLS 1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client = Client(controller.platform, context, controller.ground.store.bundle())
+    with client, pytest.raises((ControlError, IdentityError)):
+        client.get("/v1/nodes")
 
 
 def test_a_revoked_node_comes_back_with_a_new_token_only(controller: Running) -> None:

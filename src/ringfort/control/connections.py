@@ -57,7 +57,7 @@ class Listener:
     """An application on its sockets."""
 
     def __init__(self, application: web.Application) -> None:
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, addresses: list[tuple[str, int]], context: ssl.SSLContext) -> list[tuple[str, int]]:

@@ -32,7 +32,7 @@ from ringfort.control.state import POLL_SECONDS, STALE_SECONDS, Watcher
 from ringfort.control.tables import certificates, enrolment_tokens, idempotency, leases
 from ringfort.control.writer import Writer
 from ringfort.identity import store as identities
-from ringfort.identity.certificates import authority_id
+from ringfort.identity.certificates import authority_id, authority_key_id
 from ringfort.identity.credential import Credential, is_due
 from ringfort.identity.errors import IdentityRefused
 from ringfort.identity.revocation import Revocations, State
@@ -45,6 +45,7 @@ from ringfort.publishing.repository import Repository
 log = logging.getLogger("ringfort.control")
 
 MINUTE = 60.0
+LISTS_SECONDS = 2.0
 KEYS_KEPT = timedelta(hours=24)
 CERTIFICATES_KEPT = timedelta(days=7)
 
@@ -78,6 +79,7 @@ class Controller:
         self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
         self._customers = CustomerContext(settings.credential)
         self._listeners: list[Listener] = []
+        self._lists_seen: tuple[tuple[str, int], ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self.platform_addresses: list[tuple[str, int]] = []
         self.customer_addresses: list[tuple[str, int]] = []
@@ -91,6 +93,7 @@ class Controller:
         await asyncio.to_thread(self.database.migrate)
         self.watcher.on_change(self._noticed)
         await self.watcher.look()
+        await self._read_lists()
         if self._settings.audit is not None:
             self._publisher = AuditPublisher(
                 self._settings.audit,
@@ -111,6 +114,7 @@ class Controller:
                 True,
             )
         self._every(POLL_SECONDS, self.watcher.look)
+        self._every(LISTS_SECONDS, self._read_lists)
         self._every(MINUTE, self._keep_house)
         self._every(MINUTE, self._renew)
 
@@ -166,9 +170,30 @@ class Controller:
         address = str(transport.get_extra_info("peername")[0])
         return customer_caller(tls.getpeercert(True) or b"", address, time, self.watcher.state.customers)
 
+    async def _read_lists(self) -> None:
+        """Heed what `ringfort identity revoke` put on the authorities' lists."""
+        files = sorted((self._settings.authority / "crl").glob("*.pem"))
+        seen = tuple((file.name, file.stat().st_mtime_ns) for file in files)
+        if seen == self._lists_seen:
+            return
+        found = await asyncio.to_thread(self._files.revocations)
+        self._lists_seen = seen
+        state = self.watcher.state
+        state.listed = found.entries
+        state.revoked = state.recorded | state.listed
+        self._noticed(frozenset({"revocations"}))
+
     def _noticed(self, topics: frozenset[str]) -> None:
         if "customers" in topics:
             self._customers.trust(der for _, der in self.watcher.state.customers.values())
+        if "revocations" in topics:
+            issuers = self.party.bundle.issuers
+            state = self.watcher.state
+            state.ended = frozenset(
+                authority_id(issuer)
+                for issuer in issuers
+                if (authority_key_id(issuer) or "", issuer.serial_number) in state.revoked
+            )
         if topics & {"revocations", "customers"}:
             ended = sum(listener.end(self.dispatcher.distrusted) for listener in self._listeners)
             if ended:

@@ -104,7 +104,11 @@ class Dispatcher:
             connection.judge, connection.number = self._policies.judge(caller), caller.number
         if now > caller.expires:
             raise refused("certificate-expired", "the certificate has expired meanwhile", "renew it and connect again")
-        if connection.number in state.revoked or (caller.kind is Kind.CUSTOMER and self.distrusted(caller)):
+        if (
+            connection.number in state.revoked
+            or caller.authority in state.ended
+            or (caller.kind is Kind.CUSTOMER and self.distrusted(caller))
+        ):
             raise refused("certificate-revoked", "this certificate is no longer trusted")
         return caller
 
@@ -112,7 +116,7 @@ class Dispatcher:
         """Whether a caller whose connection stands has lost our trust meanwhile."""
         if caller.kind is Kind.CUSTOMER:
             return self._state.customers.get(caller.thumbprint, ("",))[0] != caller.name
-        return caller.number in self._state.revoked
+        return caller.number in self._state.revoked or caller.authority in self._state.ended
 
     def _allow(
         self,

@@ -30,12 +30,16 @@ LARGEST_KEPT = 64 * 1024
 class State:
     """What is known.
 
-    ``numbers``: of topics. ``revoked``: authority and serial. ``customers``: thumbprint -> (customer, DER). ``sites``:
-    node -> site. ``looked``: when the database was asked last, on the monotonic clock.
+    ``numbers``: of topics. ``recorded``, ``listed``, ``revoked``: authority and serial of what is revoked by calls, by
+    signed lists, by either. ``ended``: key identifiers of authorities that are. ``customers``: thumbprint -> (customer,
+    DER). ``sites``: node -> site. ``looked``: when the database was asked last, on the monotonic clock.
     """
 
     numbers: dict[str, int] = field(default_factory=dict)
+    recorded: frozenset[tuple[str, int]] = frozenset()
+    listed: frozenset[tuple[str, int]] = frozenset()
     revoked: frozenset[tuple[str, int]] = frozenset()
+    ended: frozenset[str] = frozenset()
     customers: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     sites: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
@@ -55,7 +59,8 @@ def load(state: State, connection: Connection) -> frozenset[str]:
     )
     if "revocations" in changed:
         rows = connection.execute(select(revocations.c.authority, revocations.c.serial))
-        state.revoked = frozenset((row.authority, int(row.serial, 16)) for row in rows)
+        state.recorded = frozenset((row.authority, int(row.serial, 16)) for row in rows)
+        state.revoked = state.recorded | state.listed
     if "customers" in changed:
         certificates = connection.execute(select(customer_certificates))
         state.customers = {row.thumbprint: (row.customer, row.certificate) for row in certificates}
