@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ringfort.control import bodies, connections
+from ringfort.control import bodies, connections, rates
 from ringfort.control.client import CallRefusedError
 from ringfort.identity.names import Role
 from ringfort.identity.tls import client_context
@@ -189,3 +189,35 @@ def test_a_report_of_too_many_events_is_refused(controller: Running) -> None:
     answer = node.call("POST", "/v1/nodes/web-20/reports", {**REPORT, "events": [event, event]})
     assert answer["events"] == 1
     assert node.call("POST", "/v1/nodes/web-20/reports", {**REPORT, "events": [event]})["events"] == 0
+
+
+def test_too_many_changes_are_refused_until_later(controller: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "BURST", 3.0)
+    monkeypatch.setattr(rates, "EACH_SECOND", 2.0)
+    node, _ = controller.enrol("eager")
+    answers: list[object] = []
+    for _ in range(20):
+        try:
+            answers.append(node.call("POST", "/v1/nodes/eager/reports", REPORT)["events"])
+        except CallRefusedError as refused:
+            answers.append((refused.status, refused.code))
+    assert set(answers) == {0, (429, "too-many")}
+    time.sleep(1.0)
+    node.call("POST", "/v1/nodes/eager/reports", REPORT)
+
+
+def test_a_caller_that_leaves_amid_a_change_finds_it_done(controller: Running) -> None:
+    aude = controller.operator("aude")
+    with speaking(controller) as tls:
+        tls.sendall(post(TOKEN, json.dumps({**FORM, "node": "left-behind"}).encode(), key="left-behind-key"))
+    until = time.monotonic() + 5
+    while True:
+        objects = [r["object"] for r in aude.get("/v1/audit/records?object=node/left-behind")["records"]]
+        if objects or time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    assert objects == ["node/left-behind"]
+    again = controller.operator("nora").call(
+        "POST", TOKEN, {**FORM, "node": "left-behind"}, reason="T-1", key="another-key"
+    )
+    assert again["node"] == "left-behind"

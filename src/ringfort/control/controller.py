@@ -29,7 +29,7 @@ from ringfort.control.repository import DatabaseStore
 from ringfort.control.serving import Served
 from ringfort.control.settings import Settings, endpoint
 from ringfort.control.state import POLL_SECONDS, STALE_SECONDS, Watcher
-from ringfort.control.tables import certificates, enrolment_tokens, idempotency, leases
+from ringfort.control.tables import certificates, enrolment_tokens, events, idempotency, leases
 from ringfort.control.writer import Writer
 from ringfort.identity import store as identities
 from ringfort.identity.certificates import authority_id, authority_key_id
@@ -48,6 +48,7 @@ MINUTE = 60.0
 LISTS_SECONDS = 2.0
 KEYS_KEPT = timedelta(hours=24)
 CERTIFICATES_KEPT = timedelta(days=7)
+EVENTS_KEPT = timedelta(days=90)
 
 
 class Controller:
@@ -223,6 +224,7 @@ class Controller:
         connection.execute(delete(certificates).where(certificates.c.expires < old))
         connection.execute(delete(enrolment_tokens).where(enrolment_tokens.c.expires < old))
         connection.execute(delete(leases).where(leases.c.expires < old))
+        connection.execute(delete(events).where(events.c.at < to_number(time - EVENTS_KEPT)))
         if self.served.online is not None:
             with contextlib.suppress(PublishingError):  # nothing published yet, or the key is another controller's
                 if Repository(DatabaseStore(connection)).refresh(self.served.online, time):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -25,6 +26,7 @@ from ringfort.control.models import Desired, DesiredQuery
 from ringfort.control.openapi import description_bytes
 from ringfort.control.performing import Answered, fingerprint, perform
 from ringfort.control.problems import MEDIA_TYPE, problem_bytes
+from ringfort.control.rates import Rates
 from ringfort.control.routes import BYTES, OPERATIONS, PARAMETERS, Operation
 from ringfort.control.serving import Served
 from ringfort.control.state import Kept, Watcher
@@ -51,6 +53,7 @@ class Dispatcher:
         self._state = watcher.state
         self._kept = Kept(watcher.state)
         self._bodies = Bodies()
+        self._rates = Rates()
 
     def application(self, customers: bool, identify: Identify) -> web.Application:
         """The calls for customers' certificates, or those for the platform's own."""
@@ -170,6 +173,8 @@ class Dispatcher:
                 400, "idempotency-key-missing", "a change needs the header Idempotency-Key", hint, close=True
             )
         queried(request, None)
+        if not self._rates.allows(caller.identity, time.monotonic()):
+            raise ProblemError(429, "too-many", f"{caller.identity} makes too many changes", "slow down", close=True)
         body = await self._bodies.read(request, operation.largest if operation.form is not None else 0)
         form = await parsed(request, body, operation.form) if operation.form is not None else None
         self._allow(operation, request, caller, form, reason)
@@ -204,7 +209,7 @@ class Dispatcher:
 def refusal(error: ProblemError) -> web.Response:
     """A refusal as a response."""
     response = web.Response(status=error.status, body=problem_bytes(error), content_type=MEDIA_TYPE)
-    if error.status == 503:
+    if error.status in (429, 503):
         response.headers["Retry-After"] = "1"
     if error.close:
         response.force_close()

@@ -18,7 +18,7 @@ _ABOUT = """Everything is over mutual TLS 1.3. Calls about a customer's software
 made on the customers' listener with a certificate that the customer registered, all others with a certificate of the
 platform. Every change takes an `Idempotency-Key`: the same call with the same key is done once and answered alike."""
 
-_REFUSALS = (400, 401, 403, 404, 408, 413, 415, 422, 500, 503)
+_REFUSALS = (400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503)
 _CHANGES = {"POST", "PUT", "DELETE"}
 
 

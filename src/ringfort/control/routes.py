@@ -119,7 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/environment/targets/{file}", "fetchTarget", "A target file of the TUF repository.",
-        "environment:fetch", BYTES, _platform, _plain(environment.fetch_target),
+        "environment:fetch", BYTES, _platform, _plain(environment.fetch_target), topics=("environment",),
     ),
     Operation(
         "POST", "/v1/environment/publications", "publishEnvironment", "Put in force what the approvers signed.",

@@ -22,8 +22,10 @@ POLL_SECONDS = 0.5
 STALE_SECONDS = 4.0
 """Without a look at the database for so long nobody knows what was revoked, and every call is refused."""
 
-MOST_KEPT = 4096
-LARGEST_KEPT = 64 * 1024
+MOST_KEPT, SMALL = 2048, 16 * 1024
+MOST_LARGE = 2
+"""Answers that are kept: so many of at most so many bytes, and two of any size: the environment, which all nodes ask
+for at once, before and after; they share its bytes."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ class Kept:
     def __init__(self, state: State) -> None:
         self._state = state
         self._answers: OrderedDict[str, tuple[tuple[int, ...], bytes]] = OrderedDict()
+        self._large: OrderedDict[str, tuple[tuple[int, ...], bytes]] = OrderedDict()
 
     def numbers(self, topics: tuple[str, ...]) -> tuple[int, ...]:
         """The state of these topics."""
@@ -132,13 +135,13 @@ class Kept:
 
     def get(self, path: str, numbers: tuple[int, ...]) -> bytes | None:
         """The answer for a path and query, if it is still true."""
-        found = self._answers.get(path)
+        found = self._answers.get(path) or self._large.get(path)
         return found[1] if found is not None and found[0] == numbers else None
 
     def put(self, path: str, numbers: tuple[int, ...], answer: bytes) -> None:
         """Keep an answer that was read when the topics had ``numbers``."""
-        if len(answer) <= LARGEST_KEPT:
-            self._answers[path] = (numbers, answer)
-            self._answers.move_to_end(path)
-            if len(self._answers) > MOST_KEPT:
-                self._answers.popitem(last=False)
+        kept, most = (self._answers, MOST_KEPT) if len(answer) <= SMALL else (self._large, MOST_LARGE)
+        kept[path] = (numbers, answer)
+        kept.move_to_end(path)
+        if len(kept) > most:
+            kept.popitem(last=False)
