@@ -15,6 +15,7 @@ MEASUREMENTS = (
     "benchmarks.node_part",
     "benchmarks.audit_log",
     "benchmarks.api",
+    "benchmarks.enforcement_point",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
     "benchmarks.publishing",
