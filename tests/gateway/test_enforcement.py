@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pwd
 import re
 import socket
@@ -248,12 +249,12 @@ def test_who_says_nothing_loses_his_place_and_who_was_admitted_keeps_it(gate: Ga
         assert admitted.recv(100) == b"still here"
 
 
-@pytest.mark.skipif(not process.account(), reason="needs root and Debian's account for HAProxy")
 def test_it_gives_its_rights_up(gate: Gate) -> None:
     running = process.running(gate.files)
     assert running is not None
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{running.pid}/status").read_text().splitlines())
-    assert set(status["Uid"].split()) == {str(pwd.getpwnam("haproxy").pw_uid)}
+    if os.geteuid() == 0:
+        assert set(status["Uid"].split()) == {str(pwd.getpwnam("haproxy").pw_uid)}
     assert int(status["CapEff"], 16) == 0
 
 
