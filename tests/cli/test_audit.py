@@ -19,7 +19,7 @@ from ringfort.audit.errors import AuditError
 from ringfort.audit.fetching import RemoteWitness
 from ringfort.audit.keys import read
 from ringfort.audit.log import Log
-from ringfort.audit.notes import COSIGNATURE, parse_verifier_key
+from ringfort.audit.notes import COSIGNATURE, SignerKey, parse_verifier_key
 from ringfort.audit.personal import Personal
 from ringfort.audit.publisher import Pending, Publisher
 from ringfort.audit.records import State
@@ -120,6 +120,14 @@ def test_verify_does_not_accept_a_checkpoint_without_its_witness(place: Path) ->
     result = run("verify", place, "--policy", place.parent / "policy")
     assert result.exit_code == 1
     assert result.stdout.startswith("not accepted  the checkpoint of 3 records is cosigned by no known witness")
+
+
+def test_whatever_a_checkpoint_says_is_printed_as_text(place: Path) -> None:
+    forged = sign(Checkpoint("[/red]\x7f[2J", 3, bytes(32)), SignerKey("[/red]", 1, b"x" * 32))
+    (place / "public" / "checkpoint").write_text(str(forged))
+    result = run("verify", place, "--policy", place.parent / "policy")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("not accepted  the checkpoint is of [/red]\ufffd[2J, which the policy")
 
 
 def test_verify_wants_to_know_whom_to_believe(place: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 
 from ringfort.cli.audit_logs import Source, source_options, verifying_options
 from ringfort.cli.output import FORMAT, notices, results
-from ringfort.cli.telling_audit import as_json, print_entry, print_line, print_version
+from ringfort.cli.telling_audit import as_json, print_entry, print_line, print_version, printable
 from ringfort.errors import RingfortError
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _refused(error: RingfortError, format_: str) -> int:
         click.echo(json.dumps({"result": "not-accepted", "code": error.code, "message": error.message}, indent=2))
     else:
         console = results()
-        console.print(f"[red]not accepted[/red]  {error.message} \\[{error.code}]")
+        console.print(f"[red]not accepted[/red]  {escape(printable(error.message))} \\[{error.code}]")
         if error.hint:
             notices().print(f"hint: {error.hint}")
     return 1
@@ -244,9 +245,9 @@ def _print_verdict(verdict: Verdict, format_: str) -> None:
     console = results()
     word = "[green]intact[/green]" if verdict.intact else "[red]not intact[/red]"
     about = f"{checkpoint.origin}: {checkpoint.size} records, {_witnesses(verdict.accepted.witnesses)}"
-    console.print(f"{word}  {about}")
+    console.print(f"{word}  {escape(printable(about))}")
     for finding in verdict.findings:
-        console.print(f"  [red]{finding.kind}[/red]  {finding.message}", markup=True)
+        console.print(f"  [red]{finding.kind}[/red]  {escape(printable(finding.message))}")
 
 
 @command.command(
