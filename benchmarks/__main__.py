@@ -13,6 +13,7 @@ MEASUREMENTS = (
     "benchmarks.ruleset_containment",
     "benchmarks.environment_scale",
     "benchmarks.node_part",
+    "benchmarks.node",
     "benchmarks.audit_log",
     "benchmarks.api",
     "benchmarks.enforcement_point",

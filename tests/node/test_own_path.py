@@ -65,7 +65,7 @@ class Way(worlds.World):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.name = f"np{os.getpid()}-{next(worlds._number)}"
+        self.name = f"np{os.getpid()}-{next(worlds.numbers)}"
         self.host, self.beyond = f"rf-{self.name}.h", f"rf-{self.name}.b"
         self.spaces = {"host:app": self.host, "beyond": self.beyond}
         known = declared(directory, WITH)
@@ -74,7 +74,7 @@ class Way(worlds.World):
         for space in (self.host, self.beyond):
             netns.create(space, self.name)
         self._wire(known)
-        self.house = worlds._house(directory)
+        self.house = worlds.house(directory)
         _, issuer, bundle = authority()
         with netns.inside(self.beyond):
             self.controller = Controller(self.house.directory, issuer, bundle, self.controllers, 9440)

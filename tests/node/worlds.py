@@ -39,7 +39,7 @@ from tests.publishing.house import House, signed, signer
 
 DOMAIN = "node.example"
 MACHINE = "blade"
-_number = count()
+numbers = count()
 
 DECLARATION = """
 environment: {name}
@@ -91,12 +91,12 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.name = f"n{os.getpid()}-{next(_number)}"
+        self.name = f"n{os.getpid()}-{next(numbers)}"
         devices = devices_by_machine(environment(directory, 1))[MACHINE]
         self.spaces = {str(device): f"rf-{self.name}.{device.kind[0]}" for device in devices}
         self.devices = devices
         _, issuer, bundle = authority()
-        self.house = _house(directory)
+        self.house = house(directory)
         self.controller = Controller(self.house.directory, issuer, bundle)
         self.state = directory / "state"
         self.configuration = directory / "node.toml"
@@ -212,7 +212,7 @@ def world(directory: Path, *, enrolled: bool = True) -> Iterator[World]:
         made.close()
 
 
-def _house(directory: Path) -> House:
+def house(directory: Path) -> House:
     now = datetime.now(UTC) - timedelta(minutes=5)
     keys = {"alice": signer(), "bob": signer("p-256"), "carol": signer()}
     online = signer("p-256")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ringfort.errors import RingfortError
@@ -21,6 +22,9 @@ BETWEEN_SECONDS = 0.2
 
 POLL_SECONDS = 2.0
 """How often to compare the number of a ruleset's generation, in case that news was lost."""
+
+COUNT_SECONDS = 20.0
+"""How old the counters may be that are reported: to list them takes as long as everything else in a report."""
 
 SETTINGS_SECONDS = 20.0
 """How often to compare kernel settings, which the kernel does not announce."""
@@ -67,6 +71,8 @@ class Devices:
         self._sysctl = sysctl
         self._watched = watched
         self._spaces: dict[str, _Space] = {}
+        self._counted: dict[str, dict[str, int]] = {}
+        self._counted_at = -COUNT_SECONDS
         self._next_poll = 0.0
         self._next_settings = 0.0
 
@@ -96,7 +102,8 @@ class Devices:
         try:
             space = self._watch(name, parts)
             generation = space.changes.generation()
-            space.finding = self._enforcer.load(name, parts, sysctl=self._sysctl)
+            held = space.finding if generation == space.generation else None
+            space.finding = self._enforcer.load(name, parts, sysctl=self._sysctl, held=held)
             space.generation = generation if not space.finding.loaded else space.changes.generation()
             space.looked, space.due = now, None
         except (RingfortError, OSError) as error:
@@ -186,15 +193,15 @@ class Devices:
             found.update(space.finding.digests)
         return found
 
-    def counters(self) -> dict[str, dict[str, int]]:
-        """Device (in words) -> packets by counter."""
-        found: dict[str, dict[str, int]] = {}
+    def counters(self, now: float) -> dict[str, dict[str, int]]:
+        """Device (in words) -> packets by counter; not older than `COUNT_SECONDS`."""
+        if now < self._counted_at + COUNT_SECONDS:
+            return self._counted
+        self._counted, self._counted_at = {}, now
         for space in self._spaces.values():
-            try:
-                found.update(self._enforcer.counters(space.name, space.parts))
-            except RingfortError:
-                continue  # a namespace that has just gone; the next poll says so
-        return found
+            with suppress(RingfortError):  # a namespace that has just gone: the next poll says so
+                self._counted.update(self._enforcer.counters(space.name, space.parts))
+        return self._counted
 
     def _look_soon(self, space: _Space, now: float) -> None:
         if space.due is None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,11 @@ class Disk:
     # --- what it says of itself ---
 
     def say(self, status: dict[str, Any]) -> None:
-        """Keep what ``ringfort node status`` shows. A disk that fails is no reason to stop."""
-        try:
-            replace_file(self._status, json.dumps(status, indent=1).encode(), _PRIVATE)
-        except OSError:
-            return
+        """Keep what ``ringfort node status`` shows; it need not survive the power, and its failure stops nothing."""
+        temporary = self._status.with_suffix(".new")
+        with suppress(OSError):
+            temporary.write_text(json.dumps(status, indent=1))
+            temporary.replace(self._status)
 
     def status(self) -> dict[str, Any] | None:
         """What the node said last; None if nothing."""

@@ -78,16 +78,19 @@ class Enforcer:
             others.append(part)
         return found
 
-    def load(self, namespace: str, parts: Iterable[Part], *, sysctl: bool = True) -> Finding:
+    def load(
+        self, namespace: str, parts: Iterable[Part], *, sysctl: bool = True, held: Finding | None = None
+    ) -> Finding:
         """Make a namespace hold what ``parts`` say; what it holds then.
 
-        Rules come first and settings, among them forwarding, after them.
+        Rules come first and settings, among them forwarding, after them. ``held``: what it is known to hold now, if
+        that is known.
 
         Raises:
             RingfortError: the kernel refuses, or holds something else afterwards.
         """
         wanted = list(parts)
-        found = self.look(namespace, wanted)
+        found = self.look(namespace, wanted) if held is None else _judged(held, wanted)
         loaded = tuple(part for part in wanted if str(part.device) in found.differing)
         for part in loaded:
             nft.run(namespace, part.text)
@@ -146,6 +149,12 @@ class Enforcer:
             with suppress(RingfortError):
                 nft.run(namespace, f"delete table {' '.join(other.table)}")
         return bool(hooked)
+
+
+def _judged(held: Finding, parts: Iterable[Part]) -> Finding:
+    """What is known to be held, compared with other parts; without the words for it."""
+    differing = [str(part.device) for part in parts if held.digests.get(str(part.device)) != part.digest]
+    return replace(held, differing=tuple(differing), changes=())
 
 
 def _split(document: Json) -> dict[Table, Json]:

@@ -14,7 +14,6 @@ from ringfort.errors import RingfortError
 from ringfort.node import clock
 from ringfort.node.disk import Disk
 from ringfort.node.errors import ControllerError
-from ringfort.node.journal import Revision
 from ringfort.node.policy import Policy, compile_policy
 from ringfort.node.ports import Controller
 from ringfort.publishing.errors import PublishingError
@@ -32,7 +31,7 @@ class Listener:
     """What it takes to hear of versions.
 
     Attributes:
-        prepared: is told of a revision that lies on the disk, ready to be loaded.
+        prepared: is told of what lies on the disk now, ready to be loaded.
         alert: is told why something was refused: a kind, and words.
         absent: what a device of this machine holds that an environment does not know.
     """
@@ -41,7 +40,7 @@ class Listener:
     disk: Disk
     controller: Controller
     absent: Policy
-    prepared: Callable[[Revision], None]
+    prepared: Callable[[Policy], None]
     alert: Callable[[str, str], None]
     stop: threading.Event
     refresh_seconds: float
@@ -78,7 +77,8 @@ class Listener:
             # A new one each time: what is believed is on the disk, and an environment may be large.
             result = Trust(self.disk.trust).update(self.controller, self.now())
         except (PublishingError, OSError) as error:
-            self._refuse("metadata-unusable", str(error))
+            if not isinstance(error, PublishingError) or error.code != "root-missing":  # it is not enrolled yet
+                self._refuse("metadata-unusable", str(error))
             return
         if isinstance(result, Refused):
             if result.alert:
@@ -101,7 +101,7 @@ class Listener:
             self._refuse("not-compiled", f"version {accepted.version} cannot be compiled: {error}")
             return
         self._version = self._claimed = accepted.version
-        self.prepared(policy.revision)
+        self.prepared(policy)
         del policy
         _give_back_memory()
 

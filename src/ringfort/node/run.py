@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import ssl
 import threading
@@ -41,6 +42,8 @@ def run(path: Path) -> None:
     shell = Shell(configuration, disk, Links(client(), client(), member.renew, member.expires))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shell.end())
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: looking for cycles in it again and again would be most of the work
     shell.run()
 
 

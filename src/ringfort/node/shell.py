@@ -53,7 +53,7 @@ from ringfort.node.ports import Controller, EnforcementPoint
 from ringfort.node.reporter import Reporter
 from ringfort.node.system import Bell, log, notify, software
 
-COUNT_SECONDS = 30.0
+COUNT_SECONDS = 60.0
 """How often counters are read for the report."""
 
 MOST_COUNTERS = 2000
@@ -99,6 +99,7 @@ class Shell:
         self._configuration, self._disk, self._links = configuration, disk, links
         self._closed = closed_policy(configuration.known_devices, configuration.controllers)
         self._policy: Policy | None = None
+        self._compiled: Policy | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._bell = Bell()
         self._stop = threading.Event()
@@ -126,7 +127,7 @@ class Shell:
             disk,
             links.listening,
             self._closed,
-            lambda revision: self._post(Prepared(revision)),
+            self._prepared,
             self._alert,
             self._stop,
             configuration.refresh_seconds,
@@ -201,6 +202,11 @@ class Shell:
         self._events.put(event)
         self._bell.ring()
 
+    def _prepared(self, policy: Policy) -> None:
+        """From another thread."""
+        self._compiled = policy
+        self._post(Prepared(policy.revision))
+
     def _happens(self, event: Event) -> None:
         before = self._state
         after, effects = step(before, event, clock.since_boot())
@@ -248,14 +254,17 @@ class Shell:
         if policy is None:
             return Lost(revision)
         failures = self._devices.load(policy, devices, clock.since_boot())
-        self._policy = policy
+        self._policy, compiled = policy, self._compiled
+        if compiled is not None and compiled.revision == revision:
+            self._compiled = None
         return NotLoaded(revision, "; ".join(failures)) if failures else Loaded(revision)
 
     def _find(self, revision: Revision) -> Policy | None:
         if revision == CLOSED:
             return self._closed
-        if self._policy is not None and self._policy.revision == revision:
-            return self._policy
+        for known in (self._policy, self._compiled):
+            if known is not None and known.revision == revision:
+                return known
         return self._disk.policy(revision)
 
     # --- telling ---
@@ -296,7 +305,7 @@ class Shell:
         readback = self._devices.readback()
         counters = {
             f"{device}/{name}": packets
-            for device, counted in self._devices.counters().items()
+            for device, counted in self._devices.counters(clock.since_boot()).items()
             for name, packets in counted.items()
         }
         return {
