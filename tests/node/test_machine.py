@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ringfort.node.journal import CLOSED, Failure, Journal, Revision, Trial
 from ringfort.node.machine import (
@@ -410,5 +410,5 @@ class World(RuleBasedStateMachine):
         assert replace(self.disk, failure=None).enforced == self.state.enforced
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
-TestWorld = World.TestCase
+def test_whatever_happens_and_whenever_it_dies_the_kernel_holds_the_old_rules_or_the_new_ones() -> None:
+    run_state_machine_as_test(World, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))  # type: ignore[no-untyped-call]
