@@ -100,6 +100,13 @@ def test_secrets_are_their_owners_alone(store: Store) -> None:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
+def test_what_a_killed_writer_left_behind_lends_nobody_its_mode(tmp_path: Path) -> None:
+    (tmp_path / ".node.pem.new").write_bytes(b"half of a key")
+    (tmp_path / ".node.pem.new").chmod(0o666)
+    write_credential(tmp_path / "node.pem", authority().credential())
+    assert stat.S_IMODE((tmp_path / "node.pem").stat().st_mode) == 0o600
+
+
 def test_short_passphrases_and_strange_sites_are_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(IdentityError) as error:
         Store.create(tmp_path / "x", DOMAIN, b"short", NOON)

@@ -79,7 +79,11 @@ def test_older_versions_of_tls_are_refused(authority: Authority, server: Server,
     context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not even send the old versions' hello
     context.minimum_version = version
     context.maximum_version = version
-    assert call(server, context) == b""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE) as raw,
+        pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"),  # before anything else was said
+    ):
+        context.wrap_socket(raw)
     assert server.outcome() is Refusal.OLD_TLS
 
 
