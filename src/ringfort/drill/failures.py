@@ -18,6 +18,10 @@ KINDS = (
 )
 
 
+CONTROLLER = "controller"
+"""The controller taken over: nothing is switched off; what it then serves is the attack."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One mechanism taken away.
@@ -74,6 +78,8 @@ def failures(environment: Environment) -> Iterator[Failure]:
     yield from (Failure("identity-stolen", name) for name in environment.hosts)
     if mutual_services(environment):
         yield Failure("authority", "")
+    if environment.control is not None:
+        yield Failure(CONTROLLER, "")
 
 
 def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ...]:
@@ -121,7 +127,7 @@ def mechanisms(environment: Environment, failure: Failure) -> tuple[str, ...]:
             return (f"host-firewall:{failure.subject}",)
         case "authority":
             return tuple(f"identity:{name}" for name in mutual_services(environment))
-        case "identity-stolen":
+        case "identity-stolen" | "controller":
             return ()
         case _:
             return (str(failure),)

@@ -26,6 +26,7 @@ from ringfort.drill.failures import Failure, mutual_services
 from ringfort.drill.frames import Kind
 from ringfort.drill.judging import Judge, judge
 from ringfort.drill.result import Delivered, Disagreement, DrillResult, Exercise, Observation
+from ringfort.drill.taken_controller import controller_taken_over
 from ringfort.drill.targets import Rows, Targets, quick_scopes
 from ringfort.drill.volley import Outcome, Range
 from ringfort.drill.wire import Wire
@@ -325,6 +326,10 @@ class _Drill:
     def _fail(self, failure: Failure) -> None:
         if failure.kind == "identity-stolen":
             self._steal(failure)
+            return
+        if failure.kind == failures.CONTROLLER:
+            self._failures.append(str(failure))
+            self._observations += controller_taken_over(self._lab)
             return
         if failure.kind in ("router-filter", "router-taken-over"):
             self._activate(self._environment.routers[failure.subject].site, failure.subject)
