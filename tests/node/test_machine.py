@@ -411,4 +411,4 @@ class World(RuleBasedStateMachine):
 
 
 def test_whatever_happens_and_whenever_it_dies_the_kernel_holds_the_old_rules_or_the_new_ones() -> None:
-    run_state_machine_as_test(World, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(World, settings=settings(max_examples=150, stateful_step_count=30, deadline=None))
