@@ -3,7 +3,8 @@
 For each size an environment is made (benchmarks/synthetic_sites.py: ten hosts to a segment, a hundred segments to a
 site, both address families, all services mutual). Its boxes are loaded; up to --compiled hosts from rulesets that are
 really compiled and read back through the proof's reader, beyond that written directly from the same flows (one entry
-at each router on the way, one at each end), which gives the same boxes.
+at each router on the way, one at each end). Where rulesets are read, both are made, and have to be the same boxes and
+give the same answer.
 
 Timed is everything after loading: laying out the addresses, cutting boxes into buckets, sweeping all cells, collecting
 what breaks a promise. Not timed: making and compiling the environment, reading rulesets (told beside it), and numba's
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -111,7 +113,7 @@ def measure(hosts: int, *, compiled: bool) -> dict[str, Any]:
     assert not findings, findings[:3]
     least = result.minima[:, :, 0].min(axis=0)
     assert tuple(least[[0, 2, 3]]) == (2, 1, 2), least
-    return {
+    row = {
         "hosts": hosts,
         "segments": len(environment.segments),
         "entries": entries(raw),
@@ -124,6 +126,28 @@ def measure(hosts: int, *, compiled: bool) -> dict[str, Any]:
         "changed_ms": changed_segment(environment, question, raw),
         "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
+    if compiled:  # last, so that it counts neither as time nor as memory
+        _assert_same_from_flows(environment, raw, facts, result)
+    return row
+
+
+def _assert_same_from_flows(
+    environment: Environment, raw: RawBoxes, facts: engine.Facts, result: engine.Result
+) -> None:
+    """What was read from rulesets is what the flows say: the same facts, boxes and answer."""
+    written, expected = direct_boxes(environment)
+    first = {site: tuple(names) for site, names in facts.routers.items()}
+    assert replace(facts, routers=first) == expected
+    assert set_of(raw) == set_of(written)
+    answer = engine.build(environment, written, expected).ask(compiled=True)
+    assert np.array_equal(answer.records, result.records)
+    assert np.array_equal(answer.ends, result.ends)
+    assert np.array_equal(answer.minima[:, :, 0], result.minima[:, :, 0])
+
+
+def set_of(raw: RawBoxes) -> set[tuple[object, ...]]:
+    """The boxes without those that stand twice: what two flows declare."""
+    return set(zip(raw.spans(), raw.layer, raw.router, strict=True))
 
 
 def _warm_up() -> None:

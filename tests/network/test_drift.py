@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.network.compile import compile_device
@@ -92,6 +92,7 @@ def test_a_chain_that_was_added_is_told_with_its_rules() -> None:
     assert told(changed) == ["table inet ringfort: + chain side", f"chain side {INET}: + accept"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_whatever_object_is_left_out_is_told(data: st.DataObject) -> None:
     changed = document()

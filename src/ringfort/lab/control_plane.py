@@ -217,7 +217,7 @@ def converge(plane: Plane, progress: Progress) -> int:
     approvers.ensure(plane.directory / "approvers")
     if plane.control.witness:
         _start_witness(plane)
-    _start_controller(plane, progress)
+    start_controller(plane, progress)
     with plane.calling() as client:
         version = _publish(plane, client, progress)
         _enrol(plane, client, progress)
@@ -243,7 +243,13 @@ def _start_witness(plane: Plane) -> None:
         _start(plane, name, host, words)
 
 
-def _start_controller(plane: Plane, progress: Progress) -> None:
+def stop_controller(plane: Plane) -> None:
+    """End the controller's process, as a machine that is lost would."""
+    _end(plane, "controller")
+
+
+def start_controller(plane: Plane, progress: Progress) -> None:
+    """Start the controller if it doesn't run with the configuration that is due; returns when it answers."""
     host, _ = plane.serving(plane.control.controller)
     text = _controller_configuration(plane)
     file = plane.directory / "controller.toml"

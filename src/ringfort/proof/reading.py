@@ -28,7 +28,10 @@ Checks = Mapping[str, Sequence[IdentityCheck]]
 
 @dataclass(slots=True)
 class Layers:
-    """What every device's rules say. ``different``: site -> its routers, without one whose rules equal another's."""
+    """What every device's rules say. ``different``: site -> its routers, without one whose rules equal another's.
+
+    ``executions``: how many were made to read what was read last, of all devices.
+    """
 
     rulesets: dict[Device, Ruleset]
     hosts: dict[str, HostLayer] = field(default_factory=dict)
@@ -76,6 +79,7 @@ def _read_layers(environment: Environment, layers: Layers, devices: set[Device])
                 layers.hosts[host.name] = hosts.read(host, layers.rulesets[device])
             except NotPlainError:
                 layers.hosts[host.name] = exact.read(host, layers.rulesets[device])
+    layers.executions += hosts.executions.count + exact.executions.count
     switches = SwitchReader(environment)
     for key in environment.segments:
         device = Device(DeviceKind.SWITCH, key)
@@ -85,10 +89,11 @@ def _read_layers(environment: Environment, layers: Layers, devices: set[Device])
             except NotPlainError:
                 reader = SwitchReader(environment, Executions(opaque=False))
                 layers.switches[key] = reader.read(key, layers.rulesets[device])
+                layers.executions += reader.executions.count
+    layers.executions += switches.executions.count
     for site in environment.sites:
         if any(Device(DeviceKind.ROUTER, name) in devices for name in environment.sites[site].routers):
             _read_site(environment, site, layers)
-    layers.executions += hosts.executions.count + switches.executions.count
 
 
 def _read_site(environment: Environment, site: str, layers: Layers) -> None:
@@ -102,11 +107,14 @@ def _read_site(environment: Environment, site: str, layers: Layers) -> None:
             layers.routers[name] = layers.routers[twin]
             continue
         different.append(name)
+        reader = RouterReader(environment, around)
         try:
-            layers.routers[name] = RouterReader(environment, around).read(environment.routers[name], ruleset)
+            layers.routers[name] = reader.read(environment.routers[name], ruleset)
         except NotPlainError:
+            layers.executions += reader.executions.count
             reader = RouterReader(environment, around, Executions(opaque=False))
             layers.routers[name] = reader.read(environment.routers[name], ruleset)
+        layers.executions += reader.executions.count
     layers.different[site] = different
 
 
