@@ -60,7 +60,7 @@ witnesses = [{{url = "http://127.0.0.1:{port}", key = "{WITNESS_KEY.public()}"}}
 """)
 
 
-def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came about"
