@@ -19,7 +19,6 @@ MEASUREMENTS = (
     "benchmarks.enforcement_point",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
-    "benchmarks.publishing",
 )
 """Modules with a command line of their own, in the order of docs/benchmarks.md."""
 
