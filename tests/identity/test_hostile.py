@@ -69,7 +69,7 @@ def test_any_bytes(data: bytes) -> None:
     assert verdict(data) == "unreadable"
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, len(der(GOOD)) - 1])
+@pytest.mark.parametrize("size", [0, 1, 100, -1])
 def test_a_certificate_that_is_cut_off(size: int) -> None:
     assert verdict(der(GOOD)[:size]) == "unreadable"
 
