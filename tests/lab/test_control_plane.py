@@ -90,20 +90,19 @@ def is_as_compiled(lab: Lab, device: Device) -> bool:
 
 
 def test_every_node_confirms_what_two_approvers_signed_and_a_witness_vouches_for_the_log(lab: Lab) -> None:
+    # A publication, and for each machine its token and its enrolment; the log follows the database within seconds.
+    until(lambda: records(lab) >= 1 + 2 * 7, 20)
     standing = lab.standing()
     assert standing is not None
     assert (standing.nodes, standing.confirmed, standing.version) == (7, 7, 1)
     assert standing.signers == ("alice", "bob")
     assert standing.trouble == ""
     assert standing.witnesses == ("lab.example/witness/watch",)
-    # A publication, and for each machine its token and its enrolment; the log follows the database within seconds.
-    until(lambda: records(lab) >= 1 + 2 * 7, 20)
 
 
 def records(lab: Lab) -> int:
     standing = lab.standing()
     assert standing is not None
-    assert standing.trouble == ""
     return standing.records
 
 
