@@ -20,6 +20,8 @@ from ringfort.publishing.repository import Publication, Published
 
 APPROVERS, THRESHOLD = ("alice", "bob", "carol"), 2
 ONLINE = "online"
+NOT_ASKED = "unknown"
+"""What a lab's version says of the proof: `ringfort up` proves what is loaded, after this was signed."""
 
 
 def ensure(directory: Path) -> None:
@@ -46,7 +48,7 @@ def publication(directory: Path, environment: Environment, old: Published | None
     signers = [keys.read_signer(key_file(directory, name), None) for name in APPROVERS[:THRESHOLD]]
     text = published_text(environment)
     record = Record(
-        environment.name, "brought up", now.replace(microsecond=0), contents(environment), 0, {}, "proved", ()
+        environment.name, "brought up", now.replace(microsecond=0), contents(environment), 0, {}, NOT_ASKED, ()
     )
     before: Targets | None = old.targets.signed if old is not None and old.targets is not None else None
     targets = next_targets(before, text, to_custom(record), now)

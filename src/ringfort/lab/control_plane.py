@@ -405,7 +405,8 @@ def checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
     """By host, what the controller and the witness that run ask of their callers.
 
     A controller hears every node of the trust domain and the operators in its configuration, each from its own
-    addresses; a witness hears controllers. One that doesn't run, or runs with another configuration, asks nothing.
+    addresses; a witness hears controllers. One that doesn't run asks nothing. This is told from their being there and
+    from the configuration they were started with: unlike an enforcement point, they are not asked.
     """
     found: dict[str, tuple[IdentityCheck, ...]] = {}
     services, prefix = plane.environment.services, f"spiffe://{plane.environment.trust_domain}"
