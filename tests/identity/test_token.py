@@ -69,6 +69,13 @@ def test_a_changed_token_is_refused(place: int, letter: str) -> None:
     assert error.value.code == "token-malformed"
 
 
+def test_a_line_that_decodes_to_the_same_bytes_is_still_another_line() -> None:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for letter in set(letters) - {LINE[-1]}:
+        with pytest.raises(IdentityError):
+            token.read(LINE[:-1] + letter)
+
+
 @given(st.integers(0, len(LINE) - 1))
 def test_a_token_that_is_cut_off_is_refused(length: int) -> None:
     for piece in (LINE[:length], token.PREFIX + LINE[length:]):

@@ -66,7 +66,7 @@ def write(token: Token) -> str:
     certificates = (*token.credential.chain, *token.bundle.roots, *token.bundle.issuers)
     parts = [key, *dict.fromkeys(one.public_bytes(Encoding.DER) for one in certificates)]
     content = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
-    return PREFIX + base64.urlsafe_b64encode(content + _checksum(content)).decode().rstrip("=")
+    return PREFIX + _encoded(content + _checksum(content))
 
 
 def read(line: str) -> Token:
@@ -81,6 +81,8 @@ def read(line: str) -> Token:
     try:
         body = text.removeprefix(PREFIX)
         content = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        if _encoded(content) != body:  # RFC 4648 section 3.5: bits after the last byte that decoding ignores
+            raise IdentityError("token-malformed", "a piece of this token is missing or changed", "copy the whole line")
         if _checksum(content[:-CHECKSUM_BYTES]) != content[-CHECKSUM_BYTES:]:
             raise IdentityError("token-malformed", "a piece of this token is missing or changed", "copy the whole line")
         key, leaf, *others = _parts(content[:-CHECKSUM_BYTES])
@@ -91,6 +93,10 @@ def read(line: str) -> Token:
     if not isinstance(private, PrivateKey):
         raise IdentityError("token-malformed", "this is not a token")
     return Token(Credential(private, tuple(certificates[:2])), Bundle.of(certificates[1:]))
+
+
+def _encoded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def _checksum(content: bytes) -> bytes:
