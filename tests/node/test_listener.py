@@ -15,7 +15,7 @@ from ringfort.node.errors import ControllerError
 from ringfort.node.journal import Revision
 from ringfort.node.listener import Listener
 from ringfort.node.policy import closed_policy
-from ringfort.publishing.fetching import DirectoryFetcher
+from ringfort.publishing.fetching import DirectoryFetcher, UnreachableError
 from ringfort.publishing.trust import Trust
 from tests.publishing.house import DAY, NOW, House, build
 
@@ -117,3 +117,33 @@ def test_what_was_good_before_a_restart_needs_no_controller(house: House, tmp_pa
     again.listener._begin()
     assert again.prepared == heard.prepared
     again.disk.release()
+
+
+class Hiccup(Silent):
+    """A controller that says what is in force, and does not serve it the first time."""
+
+    def __init__(self, directory: Path, heard: Heard) -> None:
+        super().__init__(directory)
+        self.heard, self.claims, self.fetches = heard, 0, 0
+
+    def desired(self, known: int, seconds: float) -> int:
+        self.claims += 1
+        if known == 1:
+            self.heard.stop.set()
+        return 1
+
+    def fetch(self, path: str) -> Iterator[bytes]:
+        self.fetches += 1
+        if self.fetches <= 2:
+            raise UnreachableError(path)
+        return super().fetch(path)
+
+
+def test_a_version_that_could_not_be_fetched_is_asked_for_again(house: House, tmp_path: Path) -> None:
+    house.publish(1)
+    heard = Heard(tmp_path / "state", house, NOW)
+    heard.listener.controller = Hiccup(house.directory, heard)
+    heard.listener._wait = lambda _seconds: None
+    heard.listener.run()
+    assert [revision.version for revision in heard.prepared] == [1]
+    heard.disk.release()

@@ -525,3 +525,10 @@ def test_a_publication_with_new_keys_in_the_middle_of_an_update_is_no_alarm(tmp_
 
     answer = house.node.update(Between(house, rotate), NOW)
     assert version_of(answer) == 1
+
+
+def test_silence_before_the_first_word_is_no_alert_either(house: House, tmp_path: Path) -> None:
+    node = Trust.pin(tmp_path / "fresh", house.metadata("1.root.json").read_bytes())
+    answer = node.update(Silent(), NOW)
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.alert) == (Code.UNREACHABLE, False)

@@ -17,7 +17,7 @@ from ringfort.node.errors import ControllerError
 from ringfort.node.policy import Policy, compile_policy
 from ringfort.node.ports import Controller
 from ringfort.publishing.errors import PublishingError
-from ringfort.publishing.trust import Accepted, Refused, Trust
+from ringfort.publishing.trust import Accepted, Code, Refused, Trust
 
 POLL_SECONDS = 25.0
 """How long a controller may keep a question open until there is news."""
@@ -49,6 +49,7 @@ class Listener:
     _version: int = 0
     _claimed: int = 0
     _refused: str = ""
+    _answered: bool = True
     _backoff: float = BACKOFF_SECONDS[0]
     _wait: Callable[[float], object] = field(init=False)
 
@@ -60,7 +61,10 @@ class Listener:
         try:
             self._begin()
             while not self.stop.is_set():
-                self._update()
+                self._answered = self._update()
+                if not self._answered:
+                    self._claimed = self._version  # whoever answers next may claim it again
+                    self._back_off()
                 self._listen()
         finally:
             self.controller.close()
@@ -71,22 +75,24 @@ class Listener:
         if good is not None:
             self._prepare(good)
 
-    def _update(self) -> None:
-        """Ask for the metadata in force and verify it."""
+    def _update(self) -> bool:
+        """Ask for the metadata in force and verify it; whether there was an answer."""
         try:
             # A new one each time: what is believed is on the disk, and an environment may be large.
             result = Trust(self.disk.trust).update(self.controller, self.now())
         except (PublishingError, OSError) as error:
-            if not isinstance(error, PublishingError) or error.code != "root-missing":  # it is not enrolled yet
-                self._refuse("metadata-unusable", str(error))
-            return
+            if isinstance(error, PublishingError) and error.code == "root-missing":  # it is not enrolled yet
+                return True
+            self._refuse("metadata-unusable", str(error))
+            return False
         if isinstance(result, Refused):
             if result.alert:
                 self._refuse("metadata-refused", f"{result.code}: {result.message}")
-            return
+            return result.code not in (Code.UNREACHABLE, Code.FROZEN)
         self._refused = ""
         if result.version != self._version:
             self._prepare(result)
+        return True
 
     def _refuse(self, kind: str, what: str) -> None:
         if what != self._refused:  # once, until something else is the matter
@@ -114,19 +120,23 @@ class Listener:
             try:
                 claimed = self.controller.desired(known, POLL_SECONDS)
             except ControllerError:
-                if not (self.disk.identity / "node.pem").exists():
-                    self._wait(BACKOFF_SECONDS[0])  # it costs nobody anything, and who enrols the machine waits for it
-                    continue
-                self._wait(self._backoff * random.uniform(0.5, 1.0))  # noqa: S311  # so that nodes don't come at once
-                self._backoff = min(2 * self._backoff, BACKOFF_SECONDS[1])
+                self._back_off()
                 continue
             came_back = self._backoff > BACKOFF_SECONDS[0]
-            self._backoff = BACKOFF_SECONDS[0]
+            if self._answered:  # else who claims a version and does not serve it is asked less and less often
+                self._backoff = BACKOFF_SECONDS[0]
             if claimed != known:
                 self._claimed = claimed
                 return
             if came_back:
                 return
+
+    def _back_off(self) -> None:
+        if not (self.disk.identity / "node.pem").exists():
+            self._wait(BACKOFF_SECONDS[0])  # it costs nobody anything, and who enrols the machine waits for it
+            return
+        self._wait(self._backoff * random.uniform(0.5, 1.0))  # noqa: S311  # so that nodes don't come at once
+        self._backoff = min(2 * self._backoff, BACKOFF_SECONDS[1])
 
 
 def _give_back_memory() -> None:

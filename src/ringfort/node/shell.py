@@ -13,10 +13,12 @@ import os
 import queue
 import select
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ringfort.errors import RingfortError
 from ringfort.kernel.changes import Changes
 from ringfort.node import clock
 from ringfort.node.configuration import Configuration
@@ -113,6 +115,7 @@ class Shell:
         self._outbox = Outbox(disk.directory / "outbox.json")
         self._count_at = 0.0
         self._said = _Said()
+        self._died: Exception | None = None
         self._state: State
         self._reporter = Reporter(
             links.reporting,
@@ -162,11 +165,22 @@ class Shell:
             self._tell_what_is_strange(journal)
         self._perform(state, state, effects)  # the rules are there before anybody is spoken with
         for name, work in (("listener", self._listener.run), ("reporter", self._reporter.run)):
-            threading.Thread(target=work, name=name, daemon=True).start()
+            threading.Thread(target=self._working, args=(work,), name=name, daemon=True).start()
         notify("READY=1")
         while not self._stop.is_set():
             self._turn()
         notify("STOPPING=1")
+        if self._died is not None:
+            raise RingfortError("node-died", f"a thread of the node ended: {self._died!r}", "start it again")
+
+    def _working(self, work: Callable[[], None]) -> None:
+        """A node that hears or says nothing any more would look well: it ends instead, and is started again."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody else sees it
+            traceback.print_exc()
+            self._died = error
+            self.end()
 
     def _tell_what_is_strange(self, journal: Journal) -> None:
         """What was changed while the node did not run; loading repairs it."""

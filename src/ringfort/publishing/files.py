@@ -14,6 +14,29 @@ from ringfort.publishing.errors import PublishingError
 
 def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Put a file in place of the one that may be there: whoever reads finds the old one or the new one."""
+    with _written(path, content, mode) as temporary:
+        temporary.replace(path)
+
+
+def create_file(path: Path, content: bytes, mode: int) -> None:
+    """Make a file that is not there: whoever reads finds none, or all of it.
+
+    Raises:
+        PublishingError: it is there, or cannot be made.
+    """
+    try:
+        with _written(path, content, mode) as temporary:
+            path.hardlink_to(temporary)
+            temporary.unlink()
+    except FileExistsError as error:
+        raise PublishingError("file-exists", f"{path} exists and is not overwritten", "choose another name") from error
+    except OSError as error:
+        raise PublishingError("file-unwritable", f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """The content on the disk beside ``path``, to be put there."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -22,29 +45,10 @@ def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        temporary.replace(path)
+        yield temporary
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
-
-
-def create_file(path: Path, content: bytes, mode: int) -> None:
-    """Make a file that is not there.
-
-    Raises:
-        PublishingError: it is there, or cannot be made.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as error:
-        raise PublishingError("file-exists", f"{path} exists and is not overwritten", "choose another name") from error
-    except OSError as error:
-        raise PublishingError("file-unwritable", f"{path} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
     sync_directory(path.parent)
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from securesystemslib.exceptions import StorageError
 from tuf.api.exceptions import (
     BadVersionNumberError,
     DownloadError,
@@ -157,7 +158,7 @@ class Trust:
         """Until when silence is no reason to worry: the end of the last timestamp that was believed."""
         try:
             return Metadata[Timestamp].from_file(str(self._metadata / "timestamp.json")).signed.expires
-        except (OSError, RepositoryError):
+        except (OSError, StorageError, RepositoryError):
             return None
 
     def _update(self, port: Fetcher, now: datetime) -> Accepted | Refused:
