@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass, field
 
 from ringfort.environment import limits
+from ringfort.environment.document import parse
 from ringfort.environment.files import Files, RefusedFileError, relative_name
-from ringfort.environment.nodes import Mapping, Node, Place, Scalar, Sequence, SourceFile, scalar_value
+from ringfort.environment.nodes import Mapping, Node, Scalar, Sequence, SourceFile, scalar_value
 from ringfort.environment.problems import Problems, refusal, shown
-from ringfort.environment.reading import Budget, read
+from ringfort.environment.reading import Budget
 
 _MERGED_LISTS = frozenset({"flows", "published"})
 _MERGED_BELOW_SITE = frozenset({"segments", "providers"})
@@ -67,37 +67,16 @@ def _read_file(reading: _Reading, name: str, content: bytes) -> Mapping:
 
 
 def _parse(reading: _Reading, source: SourceFile, content: bytes) -> Mapping | None:
-    try:
-        source.text = _decoded(content)
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
-        reading.broken = True
-        reading.problems.add(
-            "not-utf-8",
-            Place(source, line, column),
-            f"the byte 0x{content[error.start]:02x} is not UTF-8",
-            "save the file as UTF-8",
-        )
-        return None
-    known = len(reading.problems)
-    root = read(source, reading.budget, reading.problems)
-    if root is None or not isinstance(root, Mapping):
-        empty = root is None or (isinstance(root, Scalar) and scalar_value(root) is None)
-        if empty and len(reading.problems) == known:
-            message = "the file is empty"
-            reading.problems.add("empty-file", Place(source, 1, 1), message, "'ringfort init' writes one to start from")
-        elif root is not None:
-            reading.problems.add("not-a-mapping", root, "the file is not a mapping", "write 'environment: NAME' first")
-        reading.broken = True
-        return None
+    root = parse(
+        source,
+        content,
+        reading.budget,
+        reading.problems,
+        empty_hint="'ringfort init' writes one to start from",
+        first_line="environment: NAME",
+    )
+    reading.broken = reading.broken or root is None
     return root
-
-
-def _decoded(content: bytes) -> str:
-    """The text of a file; a UTF-8 byte order mark is dropped (YAML 1.2, 5.2)."""
-    return content.removeprefix(codecs.BOM_UTF8).decode("utf-8")
 
 
 def _include_items(reading: _Reading, node: Node) -> list[Scalar]:

@@ -26,10 +26,15 @@ class _StoppedError(Exception):
 
 @dataclass(slots=True)
 class Budget:
-    """What all files of an environment may still use."""
+    """What all files of a declaration may still use."""
 
     bytes: int = limits.TOTAL_BYTES
     nodes: int = limits.TOTAL_NODES
+    allowed: int = field(init=False)
+    """Nodes there were at the start."""
+
+    def __post_init__(self) -> None:
+        self.allowed = self.nodes
 
 
 @dataclass(slots=True)
@@ -167,7 +172,7 @@ class _Reader:
             self._stop(
                 "too-large",
                 self._place(event),
-                f"the environment has more than {limits.TOTAL_NODES:,} pieces of YAML, aliases written out",
+                f"there are more than {self.budget.allowed:,} pieces of YAML, aliases written out",
                 "use 'count' for hosts that are alike; look for aliases of aliases",
             )
 
