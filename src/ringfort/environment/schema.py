@@ -244,24 +244,24 @@ class EnvironmentForm(Form):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of an environment file, for editors."""
-    schema = _for_editors(EnvironmentForm.model_json_schema(by_alias=True))
+    schema = for_editors(EnvironmentForm.model_json_schema(by_alias=True))
     assert isinstance(schema, dict)
     # a file that is included holds only some sections, so editors must not ask it for the others
     schema.pop("required", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
 
 
-def _for_editors(schema: object) -> object:
+def for_editors(schema: object) -> object:
     """The schema without what only pydantic needs: titles, and defaults that stand for nothing written."""
     if isinstance(schema, list):
-        return [_for_editors(item) for item in schema]
+        return [for_editors(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     result = {}
     for key, item in schema.items():
         if (key == "title" and isinstance(item, str)) or (key == "default" and item in ("", 0, [], {}, None)):
             continue
-        result[key] = _for_editors(item)
+        result[key] = for_editors(item)
     if "patternProperties" in result:  # a mapping by name: other names are refused
         result.pop("propertyNames", None)
         result["additionalProperties"] = False
