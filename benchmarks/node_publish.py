@@ -22,11 +22,10 @@ import click
 
 from ringfort.environment.load import load
 from ringfort.environment.model import Environment
-from ringfort.lab import approvers, control_plane, state
-from ringfort.lab.control_plane import Plane
+from ringfort.lab import approvers, nodes, processes, state
 from ringfort.lab.lab import Lab
-from ringfort.publishing.repository import Repository
-from ringfort.publishing.storing import FetchedStore
+from ringfort.lab.plane import Plane
+from ringfort.lab.publishing import published
 
 SECONDS = 3.0
 EXAMPLE = Path(__file__).parents[1] / "examples" / "shop"
@@ -46,7 +45,7 @@ def environment(directory: Path, number: int) -> Environment:
 def processor(plane: Plane) -> float:
     """Seconds of processor that nodes, controller and witness have used, to the nanosecond."""
     found = 0
-    for entry in state.load(plane.environment.name, control_plane.RECORD).values():
+    for entry in state.load(plane.environment.name, processes.RECORD).values():
         for path in Path(f"/proc/{entry['pid']}/task").glob("*/schedstat"):
             found += int(path.read_text().split()[0])
     return found / 1e9
@@ -55,14 +54,14 @@ def processor(plane: Plane) -> float:
 def publish(plane: Plane, wanted: Environment) -> tuple[float, float, float]:
     """Publish as the approvers; seconds until the call is answered, until every node has confirmed, of processor."""
     with plane.calling() as client:
-        old = Repository(FetchedStore(control_plane._Fetcher(client))).published()
+        old = published(client)
         publication = approvers.publication(plane.directory / "approvers", wanted, old, datetime.now(UTC))
         begin, used = time.perf_counter(), processor(plane)
         answer = client.call("POST", "/v1/environment/publications", approvers.body(publication), reason="benchmark")
         answered = time.perf_counter() - begin
     version = int(answer["version"])
     while True:
-        states = control_plane.statuses(plane).values()
+        states = nodes.statuses(plane).values()
         if all(said.get("state") == "confirmed" and said.get("enforced") == version for said in states):
             whole = time.perf_counter() - begin
             return answered, whole, processor(plane) - used

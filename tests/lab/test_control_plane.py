@@ -16,8 +16,9 @@ from ringfort.kernel.processes import Process
 from ringfort.lab import state
 from ringfort.lab.authority import host_holder, operator_holder, service_holder
 from ringfort.lab.client import Outcome, call
-from ringfort.lab.control_plane import RECORD, Plane
 from ringfort.lab.lab import Lab
+from ringfort.lab.plane import Plane
+from ringfort.lab.processes import RECORD
 from ringfort.network.compile import compile_device
 from ringfort.network.drift import drift
 from ringfort.proof.claims import verify

@@ -19,10 +19,10 @@ from ringfort.environment.topology import devices
 from ringfort.identity.store import read_credential
 from ringfort.identity.tls import server_context
 from ringfort.kernel import netns
-from ringfort.lab import approvers, authority, control_plane, nft
+from ringfort.lab import approvers, authority, controller, nft, nodes
 from ringfort.lab.authority import Authority
-from ringfort.lab.control_plane import Plane
 from ringfort.lab.lab import Lab
+from ringfort.lab.plane import Plane
 from ringfort.publishing import keys
 from ringfort.publishing.metadata import next_snapshot, next_targets, next_timestamp
 
@@ -142,11 +142,11 @@ def _frozen(known: _Published, online: Signer, now: datetime) -> tuple[Mapping[s
 
 @contextmanager
 def _without_controller(plane: Plane) -> Iterator[None]:
-    control_plane.stop_controller(plane)
+    controller.stop(plane)
     try:
         yield
     finally:
-        control_plane.start_controller(plane, lambda _: None)
+        controller.start(plane, lambda _: None)
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def _serving(plane: Plane, files: Mapping[str, bytes], version: int) -> Iterator
 def _judge(lab: Lab, plane: Plane, words: str, *, noticed: bool = True) -> Observation:
     """Wait until the nodes have seen it, then look at what every device really holds."""
     before = _held(lab)
-    version = max(status.get("enforced", 0) for status in control_plane.statuses(plane).values())
+    version = max(status.get("enforced", 0) for status in nodes.statuses(plane).values())
     wanted = len(plane.nodes)
     if noticed:
         _wait(lambda: _refusing(plane) == wanted)
@@ -175,7 +175,7 @@ def _judge(lab: Lab, plane: Plane, words: str, *, noticed: bool = True) -> Obser
         time.sleep(2.0)
     refusing = _refusing(plane)
     changed = [device for device, held in _held(lab).items() if held != before[device]]
-    kept = sum(status.get("enforced") == version for status in control_plane.statuses(plane).values())
+    kept = sum(status.get("enforced") == version for status in nodes.statuses(plane).values())
     said = f"{refusing} of {wanted} nodes refused it and told so; " if noticed else ""
     outcome = f"{said}{kept} keep version {version}, {len(changed)} devices changed"
     # How many have said so in time depends on the machine; what they hold does not.
@@ -191,7 +191,7 @@ def _refusing(plane: Plane) -> int:
     """Nodes that wait to tell somebody that they don't believe their controller."""
     return sum(
         any(waiting["kind"] == REFUSED for waiting in status.get("waiting", ()))
-        for status in control_plane.statuses(plane).values()
+        for status in nodes.statuses(plane).values()
     )
 
 

@@ -16,9 +16,10 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
-from ringfort.lab import authority, control, control_plane, gates, listeners, netlink, netns, nft, plan, state
+from ringfort.lab import authority, control, control_plane, gates, listeners, netlink, netns, nft, nodes, plan, state
 from ringfort.lab.changes import Changes
 from ringfort.lab.differences import Change, Seen, differences
+from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import Namespace, namespace_name, namespace_prefix
 from ringfort.network.compile import compile_device, compile_environment
 from ringfort.network.identity import identity_checks
@@ -64,12 +65,12 @@ def build(
         state.save(environment.name, ACTIVE, dict(active))
     _namespaces(environment, wanted, own, changes, progress)
     _sysctls(wanted, changes)
-    plane = control_plane.Plane.of(environment)
+    plane = Plane.of(environment)
     if plane is None:
         _rules(environment, wanted, changes, progress)
     elif not dry_run:
         _authority(environment, changes)
-        changes.nodes_started = control_plane.start_nodes(plane, changes.created, progress)
+        changes.nodes_started = nodes.start(plane, changes.created, progress)
     starting = _services(environment, changes, progress)
     _wires(wanted, connections, changes, progress)
     if starting is not None:

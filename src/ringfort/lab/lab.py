@@ -19,10 +19,10 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
-from ringfort.lab import building, control, control_plane, gates, mechanisms, netlink, netns, nft, plan, state
+from ringfort.lab import building, control, control_plane, gates, mechanisms, netlink, netns, nft, nodes, plan, state
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
-from ringfort.lab.control_plane import Plane
+from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import namespace_name
 from ringfort.lab.standing import Standing, standing
 from ringfort.lab.taking_down import take_down
@@ -235,10 +235,10 @@ class Lab:
                 return
             plane = Plane.of(self.environment)
             if plane is not None and not on:
-                control_plane.pause(plane, device, on=True)  # its node would mend what we break
+                nodes.pause(plane, device, on=True)  # its node would mend what we break
             nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
             if plane is not None and on:
-                control_plane.pause(plane, device, on=False)
+                nodes.pause(plane, device, on=False)
             if device.kind is DeviceKind.SWITCH:
                 building.isolate(self.environment, self.active(), self._connections, device, isolated=on)
 

@@ -10,7 +10,8 @@ from ringfort.audit.checkpoint import parse_checkpoint
 from ringfort.audit.notes import COSIGNATURE, ED25519
 from ringfort.audit.policy import Policy, Witness
 from ringfort.errors import RingfortError
-from ringfort.lab.control_plane import Plane, statuses
+from ringfort.lab.nodes import statuses
+from ringfort.lab.plane import Plane
 
 
 @dataclass(frozen=True, slots=True)

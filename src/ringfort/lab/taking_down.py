@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ringfort.lab import building, control, control_plane, gates, netlink, netns, state
+from ringfort.lab import building, control, gates, netlink, netns, processes, state
 from ringfort.lab.changes import Changes
 
 
@@ -19,7 +19,7 @@ def take_down(environment: str, progress: Callable[[str], None], *, dry_run: boo
     changes.services = "stopped" if control.running(environment) else "none"
     if dry_run:
         return changes
-    control_plane.end(environment)
+    processes.end(environment)
     control.end(environment)
     gates.end(environment)
     if changes.removed:

@@ -1,0 +1,78 @@
+"""A lab's controller: its configuration, started and stopped."""
+
+from __future__ import annotations
+
+import json
+
+from ringfort.audit import keys as audit_keys
+from ringfort.audit.notes import COSIGNATURE
+from ringfort.errors import RingfortError
+from ringfort.lab import approvers, authority, processes, state
+from ringfort.lab.plane import Plane, Progress, literal
+
+START_SECONDS = 30.0
+NAME = "controller"
+"""Of its process."""
+
+
+def stop(plane: Plane) -> None:
+    """End the controller's process, as a machine that is lost would."""
+    processes.end_one(plane, NAME)
+
+
+def start(plane: Plane, progress: Progress) -> None:
+    """Start the controller if it doesn't run with the configuration that is due; returns when it answers."""
+    host, _ = plane.serving(plane.control.controller)
+    text = _configuration(plane)
+    file = plane.directory / "controller.toml"
+    is_same = file.exists() and file.read_text() == text
+    if processes.running(plane, NAME) is not None and is_same:
+        return
+    processes.end_one(plane, NAME)
+    state.write_private(file, text.encode())
+    progress("starting the controller")
+    processes.start(plane, NAME, host, ["controller", "--config", str(file)])
+    words = f"the controller doesn't answer; see its log in {plane.directory}"
+    processes.until(lambda: _answers(plane), START_SECONDS, "controller-failed", words)
+
+
+def _configuration(plane: Plane) -> str:
+    port = plane.serving(plane.control.controller)[1]
+    listen = [f"{literal(address)}:{port}" for address in plane.addresses(plane.control.controller)]
+    lines = [
+        f"database = {json.dumps(f'sqlite:///{plane.directory}/controller.db')}",
+        f"credential = {json.dumps(plane.credential(plane.control.controller))}",
+        f"authority = {json.dumps(str(plane.keys / authority.AUTHORITY))}",
+        f"online_key = {json.dumps(str(approvers.key_file(plane.directory / 'approvers', approvers.ONLINE)))}",
+        "[listen]",
+        f"platform = {json.dumps(listen)}",
+    ]
+    roles = ["network-operator", "security-officer", "auditor"]
+    for number, name in enumerate(plane.operators):
+        lines += [f"[operators.{name}]", f"roles = [{json.dumps(roles[min(number, 2)])}]"]
+    if plane.control.witness:
+        host, witness_port = plane.serving(plane.control.witness)
+        url = f"https://{literal(plane.environment.hosts[host].addresses[0])}:{witness_port}"
+        key = audit_keys.read(plane.directory / "witness.key", COSIGNATURE).public()
+        lines += [
+            "[audit]",
+            f"directory = {json.dumps(str(plane.directory / 'audit'))}",
+            f"key = {json.dumps(str(plane.directory / 'audit.key'))}",
+            "[[audit.witnesses]]",
+            f"url = {json.dumps(url)}",
+            f"key = {json.dumps(str(key))}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _answers(plane: Plane) -> bool:
+    if processes.running(plane, NAME) is None:
+        raise RingfortError("controller-failed", f"the controller ended: {processes.last_words(plane, NAME)}")
+    try:
+        with plane.calling() as client:
+            client.get("/v1/environment")
+    except RingfortError as error:
+        if error.code == "controller-unreachable":
+            return False
+        raise
+    return True

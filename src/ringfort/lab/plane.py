@@ -1,0 +1,120 @@
+"""Where a lab's control plane is: a witness, a controller, and a node for every machine, each in its host's namespace.
+
+Everything they say to each other crosses the lab's own network, as flows of its declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringfort.control.client import Client, Endpoint
+from ringfort.environment.model import Address, Control, Environment
+from ringfort.environment.topology import Device, DeviceKind, devices_by_machine, machine_of, node_host
+from ringfort.errors import RingfortError
+from ringfort.identity.store import read_credential
+from ringfort.kernel import netns
+from ringfort.lab import authority, state
+from ringfort.lab.authority import Authority
+from ringfort.lab.shapes import namespace_name
+
+REASON = "ringfort up"
+"""Why the lab does what an operator would."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Where the control plane of an environment is. Made by `of`, for environments that declare one."""
+
+    environment: Environment
+    control: Control
+    directory: Path
+    keys: Path
+
+    @classmethod
+    def of(cls, environment: Environment) -> Plane | None:
+        """The control plane, if the environment declares one."""
+        if environment.control is None:
+            return None
+        base = state.directory(environment.name)
+        return cls(environment, environment.control, base / "control", base / "keys")
+
+    # -- who is where ----------------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> dict[str, tuple[Device, ...]]:
+        """Host where a node runs -> the devices it enforces: those of its machine."""
+        found = {}
+        for machine, devices in devices_by_machine(self.environment).items():
+            found[node_host(self.environment, machine)] = devices
+        return found
+
+    def node_of(self, device: Device) -> str:
+        """The host where the node of a device runs."""
+        return node_host(self.environment, machine_of(self.environment, device))
+
+    def place(self, host: str) -> str:
+        """The namespace of a host."""
+        return namespace_name(self.environment, Device(DeviceKind.HOST, host))
+
+    def serving(self, service: str) -> tuple[str, int]:
+        """The first host that serves a service of the control plane, and its port."""
+        found = self.environment.services[service]
+        return found.hosts[0], found.ports[0].first
+
+    def addresses(self, service: str) -> tuple[Address, ...]:
+        """Where the first host of a service of the control plane is."""
+        return self.environment.hosts[self.serving(service)[0]].addresses
+
+    def node_directory(self, host: str) -> Path:
+        """The state directory of a node."""
+        return self.directory / "nodes" / host
+
+    def credential(self, service: str) -> str:
+        """The file with key and certificate of a service of the control plane."""
+        host, _ = self.serving(service)
+        return str(authority.key_file(self.keys, authority.service_holder(service, host)))
+
+    @property
+    def bundle(self) -> str:
+        """The file with the trust bundle."""
+        return str(self.keys / authority.AUTHORITY / "bundle.pem")
+
+    @property
+    def operators(self) -> list[str]:
+        """Who may call the controller, by the flows that lead to it."""
+        flows = (flow for flow in self.environment.flows.values() if flow.service == self.control.controller)
+        return list(dict.fromkeys(name for flow in flows for name in flow.operators))
+
+    def operator(self) -> tuple[str, str]:
+        """An operator, and a host from where he may call the controller.
+
+        Raises:
+            RingfortError: no flow lets one.
+        """
+        for flow in self.environment.flows.values():
+            if flow.service == self.control.controller and flow.operators:
+                return flow.operators[0], flow.callers[0]
+        hint = f"add a flow {{from: group:administrators, to: {self.control.controller}, as: [alice]}}"
+        raise RingfortError("no-operator", "no operator may call the controller, so nobody could bring nodes in", hint)
+
+    @contextmanager
+    def calling(self) -> Iterator[Client]:
+        """Calls to the controller as an operator, from the operator's host."""
+        name, host = self.operator()
+        credential = read_credential(authority.key_file(self.keys, authority.operator_holder(name, host)))
+        bundle = Authority(self.keys).bundle
+        own = {address.version for address in self.environment.hosts[host].addresses}
+        there = next(address for address in self.addresses(self.control.controller) if address.version in own)
+        endpoint = Endpoint(str(there), self.serving(self.control.controller)[1])
+        with netns.inside(self.place(host)), Client.platform(endpoint, credential, bundle, 5.0) as client:
+            yield client
+
+
+def literal(address: Address) -> str:
+    """An address as it stands before a port."""
+    return f"[{address}]" if address.version == 6 else str(address)
