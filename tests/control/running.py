@@ -71,14 +71,16 @@ class Ground:
         address: str = "127.0.0.1",
         now: datetime | None = None,
         lifetime: timedelta = DEFAULT_LIFETIME,
+        site: str = SITE,
     ) -> Credential:
-        issuer, key = self.store.issuer(SITE), new_key()
+        issuer, key = self.store.issuer(site), new_key()
         identity = Identity(DOMAIN, role, name)
         addresses = [ip_address(address)] if address else []
         leaf = issuer.issue(identity, addresses, key.public_key(), now or datetime.now(UTC), lifetime)
         return Credential(key, (leaf, issuer.certificate))
 
     def settings(self, name: str = "controller-1") -> Path:
+        """The configuration of a controller; its authority's directory is NAME.authority, if there is one."""
         path = self.directory / f"{name}.toml"
         if path.exists():
             return path
@@ -87,10 +89,11 @@ class Ground:
             f'[operators.{person}]\nroles = {json.dumps(roles)}\nsites = ["{SITE}"]'
             for person, roles in OPERATORS.items()
         )
+        own = f"{name}.authority"
         path.write_text(f"""
 database = "{self.database}"
 credential = "{name}.pem"
-authority = "authority"
+authority = "{own if (self.directory / own).exists() else "authority"}"
 online_key = "online.key"
 
 [listen]

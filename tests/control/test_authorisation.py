@@ -26,6 +26,8 @@ node:renew                   node@itself
 node:await                   node@itself
 node:report                  node@itself
 revocation:list              network-operator security-officer auditor node controller
+revocation:fetch             network-operator security-officer auditor node controller
+bundle:fetch                 network-operator security-officer auditor node controller
 revocation:create            security-officer
 audit:list                   security-officer auditor
 audit:read                   security-officer auditor

@@ -73,7 +73,7 @@ def test_what_approvers_signed_is_published_and_a_node_accepts_it(
         heard: dict[str, float] = {}
 
         def wait(name: str, client: Client) -> None:
-            assert client.get("/v1/nodes/web-1/desired?known=1") == {"version": 2}
+            assert client.get("/v1/nodes/web-1/desired?known=1")["version"] == 2
             heard[name] = time.monotonic()
 
         there = other.client(Role.NODE, "web-1")

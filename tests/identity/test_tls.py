@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -19,10 +17,10 @@ from ringfort.identity import token
 from ringfort.identity.authority import LONGEST_LIFETIME
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import authority_id
-from ringfort.identity.connections import Connections, Peer
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityRefused, Refusal
 from ringfort.identity.names import Role
+from ringfort.identity.peers import Peer
 from ringfort.identity.revocation import Revocations, revoked
 from ringfort.identity.tls import Party, client_context, peer
 from ringfort.identity.verification import exactly, roles
@@ -253,20 +251,6 @@ def test_a_connection_is_never_resumed(authority: Authority, server: Server) -> 
         assert connection.session is None or not connection.session.has_ticket
 
 
-def test_connections_of_revoked_certificates_are_ended(authority: Authority) -> None:
-    good, bad = holder(authority), holder(authority)
-    standing, ended = Connections(), list[str]()
-    for name, credential in (("good", good), ("bad", bad)):
-        found = Peer(credential.identity, None, credential.leaf, credential.chain[1])
-        standing.opened(found, lambda name=name: ended.append(name))  # type: ignore[misc]
-    now_known = Revocations.known([revoked(bad.leaf, now())], _lists(authority), now())
-    assert [one.certificate for one in standing.end_revoked(now_known)] == [bad.leaf]
-    assert ended == ["bad"]
-    assert len(standing) == 1
-    everything = Revocations.known([revoked(authority.north.certificate, now())], [], now())
-    assert [one.certificate for one in standing.end_revoked(everything)] == [good.leaf], "its authority is revoked"
-
-
 def test_a_new_root_is_taken_in_before_the_old_one_goes(authority: Authority) -> None:
     """Both in the bundle for a while, then the new one alone: callers of either are accepted while both are there."""
     new = make(now=now() - timedelta(days=1))
@@ -344,33 +328,6 @@ def _serial(connection: ssl.SSLObject) -> int:
     certificate = connection.getpeercert()
     assert certificate is not None
     return int(str(certificate["serialNumber"]), 16)
-
-
-def test_a_standing_connection_ends_when_its_certificate_is_revoked(authority: Authority) -> None:
-    """A controller polls what is revoked every second or two; what is on the line then is cut off, well within 5 s."""
-    standing, revocations = Connections(), Revocations.known([], _lists(authority), now() + timedelta(hours=1))
-
-    def hold(connection: ssl.SSLSocket, found: Peer) -> None:
-        handle = standing.opened(found, lambda: socket.socket.shutdown(connection, socket.SHUT_RDWR))
-        with contextlib.suppress(OSError):
-            while data := connection.recv(100):
-                connection.sendall(data)
-        standing.closed(handle)
-
-    party, mine = Party(holder(authority, Role.CONTROLLER, "north"), authority.bundle), holder(authority)
-    with serving(Server(party, serve=hold, revoked=revocations)) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
-        with caller(authority, mine).wrap_socket(raw) as connection:
-            assert _say(connection) == b"before"
-            assert standing.end_revoked(revocations) == ()
-            assert _say(connection) == b"before"
-            start = time.monotonic()
-            known = Revocations.known([revoked(mine.leaf, now())], _lists(authority), now() + timedelta(hours=1))
-            assert [one.identity for one in standing.end_revoked(known)] == [mine.identity]
-            with contextlib.suppress(OSError):
-                assert connection.recv(100) == b""
-            assert time.monotonic() - start < 1
-    assert len(standing) == 0
 
 
 def test_nobody_is_turned_away_while_credentials_change(authority: Authority) -> None:

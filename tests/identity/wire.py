@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Queue
 
-from ringfort.identity.connections import Peer
 from ringfort.identity.errors import IdentityRefused, Refusal
+from ringfort.identity.peers import Peer
 from ringfort.identity.revocation import Revocations
 from ringfort.identity.tls import Party, peer, refusal_of
 from ringfort.identity.verification import Expected, anyone

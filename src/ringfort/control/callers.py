@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ringfort.control.errors import ProblemError
 from ringfort.identity.certificates import authority_key_id
-from ringfort.identity.connections import Peer
+from ringfort.identity.peers import Peer
 
 
 class Kind(StrEnum):
@@ -48,6 +48,7 @@ class Caller:
         address: where the connection comes from.
         roles: sorted; what policies go by.
         sites: sorted.
+        issuer: what a revocation of the issuing authority names: its authority and serial.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Caller:
     address: str
     roles: tuple[str, ...]
     sites: tuple[str, ...] = ()
+    issuer: tuple[str, int] = ("", 0)
 
     @property
     def number(self) -> tuple[str, int]:
@@ -94,6 +96,7 @@ def platform_caller(peer: Peer, address: str, operators: Mapping[str, Assignment
         address=address,
         roles=tuple(sorted(mine.roles)),
         sites=tuple(sorted(mine.sites)),
+        issuer=(authority_key_id(peer.issuer) or "", peer.issuer.serial_number),
     )
 
 

@@ -29,15 +29,14 @@ LINGER_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
-    """One connection. ``caller``, who decides for it, and what a revocation names are known from the first call on."""
+    """One connection. ``caller``, and who decides for it, are known from the first call on."""
 
-    __slots__ = ("caller", "judge", "number")
+    __slots__ = ("caller", "judge")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  # aiohttp's own options
         super().__init__(manager, **options)
         self.caller: Caller | None = None
         self.judge: Judge | None = None
-        self.number: tuple[str, int] = ("", 0)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

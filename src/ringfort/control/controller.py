@@ -15,7 +15,6 @@ from sqlalchemy import Connection as Transaction
 from sqlalchemy import delete
 
 from ringfort.control.authorisation import Policies, shipped
-from ringfort.control.authority import SiteAuthorities
 from ringfort.control.callers import Assignment, Caller, customer_caller, platform_caller, refused
 from ringfort.control.clock import now, to_number
 from ringfort.control.connections import Connection, Listener
@@ -29,10 +28,11 @@ from ringfort.control.repository import DatabaseStore
 from ringfort.control.serving import Served
 from ringfort.control.settings import Settings, endpoint
 from ringfort.control.state import POLL_SECONDS, STALE_SECONDS, Watcher
-from ringfort.control.tables import certificates, enrolment_tokens, events, idempotency, leases
+from ringfort.control.tables import certificates, enrolment_tokens, events, idempotency, leases, revocation_lists
+from ringfort.control.trust import CHANGED, Held, Trust
 from ringfort.control.writer import Writer
 from ringfort.identity import store as identities
-from ringfort.identity.certificates import authority_id, authority_key_id
+from ringfort.identity.certificates import authority_id
 from ringfort.identity.credential import Credential, is_due
 from ringfort.identity.errors import IdentityRefused
 from ringfort.identity.revocation import Revocations, State
@@ -45,7 +45,6 @@ from ringfort.publishing.repository import Repository
 log = logging.getLogger("ringfort.control")
 
 MINUTE = 60.0
-LISTS_SECONDS = 2.0
 KEYS_KEPT = timedelta(hours=24)
 CERTIFICATES_KEPT = timedelta(days=7)
 EVENTS_KEPT = timedelta(days=90)
@@ -61,11 +60,10 @@ class Controller:
             RingfortError: something is missing or does not fit together.
         """
         self._settings = settings
-        self._files = identities.Store(settings.authority)
-        bundle = self._files.bundle()
+        self.database = Database(settings.database)
+        self._trust = Trust(settings.authority, self.database)
+        authority, bundle = self._trust.held.authority, self._trust.held.bundle
         self.party = Party(identities.read_credential(settings.credential), bundle)
-        authority = SiteAuthorities({site: self._files.issuer(site) for site in self._files.sites()}, bundle)
-        self._authority = authority
         online: Signer | None = read_signer(settings.online_key, None) if settings.online_key is not None else None
         log_directory = settings.audit.directory if settings.audit is not None else None
         self._publisher: AuditPublisher | None = None
@@ -74,13 +72,11 @@ class Controller:
             name: Assignment(tuple(operator.roles), tuple(operator.sites))
             for name, operator in settings.operators.items()
         }
-        self.database = Database(settings.database)
         self.watcher = Watcher(self.database)
         self.writer = Writer(self.database)
         self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
         self._customers = CustomerContext(settings.credential)
         self._listeners: list[Listener] = []
-        self._lists_seen: tuple[tuple[str, int], ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self.platform_addresses: list[tuple[str, int]] = []
         self.customer_addresses: list[tuple[str, int]] = []
@@ -94,7 +90,9 @@ class Controller:
         await asyncio.to_thread(self.database.migrate)
         self.watcher.on_change(self._noticed)
         await self.watcher.look()
-        await self._read_lists()
+        self._trust.start(self.watcher, self.writer, self._take)
+        await self._trust.look()
+        self._tasks.append(asyncio.create_task(self._trust.run()))
         if self._settings.audit is not None:
             self._publisher = AuditPublisher(
                 self._settings.audit,
@@ -115,7 +113,6 @@ class Controller:
                 True,
             )
         self._every(POLL_SECONDS, self.watcher.look)
-        self._every(LISTS_SECONDS, self._read_lists)
         self._every(MINUTE, self._keep_house)
         self._every(MINUTE, self._renew)
 
@@ -171,31 +168,16 @@ class Controller:
         address = str(transport.get_extra_info("peername")[0])
         return customer_caller(tls.getpeercert(True) or b"", address, time, self.watcher.state.customers)
 
-    async def _read_lists(self) -> None:
-        """Heed what `ringfort identity revoke` put on the authorities' lists."""
-        files = sorted((self._settings.authority / "crl").glob("*.pem"))
-        seen = tuple((file.name, file.stat().st_mtime_ns) for file in files)
-        if seen == self._lists_seen:
-            return
-        found = await asyncio.to_thread(self._files.revocations)
-        self._lists_seen = seen
-        state = self.watcher.state
-        state.listed = found.entries
-        state.revoked = state.recorded | state.listed
-        self._noticed(frozenset({"revocations"}))
+    def _take(self, held: Held) -> None:
+        """Use what the authority's directory holds now."""
+        self.served.authority = held.authority
+        if held.bundle != self.party.bundle:
+            self.party.renew(bundle=held.bundle)
 
     def _noticed(self, topics: frozenset[str]) -> None:
         if "customers" in topics:
             self._customers.trust(der for _, der in self.watcher.state.customers.values())
-        if "revocations" in topics:
-            issuers = self.party.bundle.issuers
-            state = self.watcher.state
-            state.ended = frozenset(
-                authority_id(issuer)
-                for issuer in issuers
-                if (authority_key_id(issuer) or "", issuer.serial_number) in state.revoked
-            )
-        if topics & {"revocations", "customers"}:
+        if topics & {"revocations", "customers", CHANGED}:
             ended = sum(listener.end(self.dispatcher.distrusted) for listener in self._listeners)
             if ended:
                 log.info("ended %d connections of callers who are no longer trusted", ended)
@@ -223,6 +205,7 @@ class Controller:
         old = to_number(time - CERTIFICATES_KEPT)
         connection.execute(delete(certificates).where(certificates.c.expires < old))
         connection.execute(delete(enrolment_tokens).where(enrolment_tokens.c.expires < old))
+        connection.execute(delete(revocation_lists).where(revocation_lists.c.until < old))
         connection.execute(delete(leases).where(leases.c.expires < old))
         connection.execute(delete(events).where(events.c.at < to_number(time - EVENTS_KEPT)))
         if self.served.online is not None:
@@ -241,7 +224,7 @@ class Controller:
 
     def _renewed(self, credential: Credential, time: datetime) -> Credential:
         key, identity = credential.key, credential.identity
-        for issuer in self._authority.issuers.values():
+        for issuer in self._trust.held.authority.issuers.values():
             inside = all(any(address in block for block in issuer.networks) for address in credential.addresses)
             if inside:
                 leaf = issuer.issue(identity, credential.addresses, key.public_key(), time)

@@ -104,22 +104,20 @@ class Dispatcher:
         caller = connection.caller
         if caller is None:
             caller = connection.caller = identify(connection, request, now)
-            connection.judge, connection.number = self._policies.judge(caller), caller.number
+            connection.judge = self._policies.judge(caller)
         if now > caller.expires:
             raise refused("certificate-expired", "the certificate has expired meanwhile", "renew it and connect again")
-        if (
-            connection.number in state.revoked
-            or caller.authority in state.ended
-            or (caller.kind is Kind.CUSTOMER and self.distrusted(caller))
-        ):
+        if self.distrusted(caller):
             raise refused("certificate-revoked", "this certificate is no longer trusted")
         return caller
 
     def distrusted(self, caller: Caller) -> bool:
         """Whether a caller whose connection stands has lost our trust meanwhile."""
+        state = self._state
         if caller.kind is Kind.CUSTOMER:
-            return self._state.customers.get(caller.thumbprint, ("",))[0] != caller.name
-        return caller.number in self._state.revoked or caller.authority in self._state.ended
+            return state.customers.get(caller.thumbprint, ("",))[0] != caller.name
+        known = caller.authority in state.authorities
+        return not known or caller.number in state.revoked or caller.issuer in state.revoked
 
     def _allow(
         self,
@@ -197,9 +195,13 @@ class Dispatcher:
         self._allow(operation, request, caller)
         query = queried(request, DesiredQuery)
         assert query is not None
-        if query.known == self._state.version:
-            await self._watcher.changed("environment", LONG_POLL_SECONDS)
-        return _response(operation, Desired(version=self._state.version).model_dump_json().encode())
+        if self._desired().is_known(query):
+            await self._watcher.changed(query.topics, LONG_POLL_SECONDS)
+        return _response(operation, self._desired().model_dump_json().encode())
+
+    def _desired(self) -> Desired:
+        state = self._state
+        return Desired(version=state.version, lists=state.numbers.get("lists", 0), bundle=state.bundle)
 
     async def _describe(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
         self._allow(operation, request, caller)

@@ -101,6 +101,13 @@ class Desired(Answer):
     """What a node should be at."""
 
     version: int = Field(description="The environment's version; 0 when none is published.")
+    lists: int = Field(description="Another number: there are other revocation lists.")
+    bundle: str = Field(description="SHA-256 of the trust bundle in PEM: whether there is another one.")
+
+    def is_known(self, query: DesiredQuery) -> bool:
+        """Whether there is nothing here that the node does not know, of what it asks about."""
+        same_lists, same_bundle = query.lists in (None, self.lists), query.bundle in (None, self.bundle)
+        return query.known == self.version and same_lists and same_bundle
 
 
 class ReportedEvent(Form):
@@ -336,6 +343,14 @@ class DesiredQuery(Form):
     known: int = Field(
         default=-1, ge=-1, description="Answer at once unless this is the version; then wait for another."
     )
+    lists: Count | None = Field(default=None, description="And unless this is the number of the revocation lists.")
+    bundle: Digest | None = Field(default=None, description="And unless this is the digest of the trust bundle.")
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """What to wait for."""
+        asked = {"environment": True, "lists": self.lists is not None, "bundle": self.bundle is not None}
+        return frozenset(topic for topic, wanted in asked.items() if wanted)
 
 
 Time = datetime

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ringfort.control.callers import Kind
+from ringfort.control.callers import Kind, serial_text
 from ringfort.control.calls import Call, Outcome
 from ringfort.control.clock import to_number
 from ringfort.control.errors import ProblemError
@@ -112,7 +112,9 @@ def _still_trusted(connection: Connection, call: Call) -> None:
     else:
         revoked = connection.execute(
             select(revocations.c.serial).where(
-                revocations.c.authority == caller.authority, revocations.c.serial == caller.serial
+                tuple_(revocations.c.authority, revocations.c.serial).in_(
+                    [(caller.authority, caller.serial), (caller.issuer[0], serial_text(caller.issuer[1]))]
+                )
             )
         ).scalar()
         trusted = revoked is None

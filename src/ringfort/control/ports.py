@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ringfort.identity.bundle import Bundle
+
 
 @dataclass(frozen=True, slots=True)
 class Issued:
@@ -21,6 +23,11 @@ class Issued:
 
 class Authority(Protocol):
     """Makes certificates."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """Whom everybody trusts."""
+        ...
 
     def issue(
         self, site: str, role: str, name: str, addresses: Sequence[str], csr: str, now: datetime, lifetime: timedelta

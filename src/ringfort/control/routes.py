@@ -167,6 +167,14 @@ OPERATIONS: tuple[Operation, ...] = (
         models.Revocations, _platform, _plain(revocations.list_revocations), topics=("revocations",),
     ),
     Operation(
+        "GET", "/v1/revocations/lists", "fetchLists", "The signed revocation lists of all authorities, as a PEM file.",
+        "revocation:fetch", BYTES, _platform, _plain(revocations.fetch_lists), topics=("lists",),
+    ),
+    Operation(
+        "GET", "/v1/identity/bundle", "fetchBundle", "The trust bundle, as a PEM file.", "bundle:fetch", BYTES,
+        _platform, lambda served, _connection, _call: served.authority.bundle.to_pem(),
+    ),
+    Operation(
         "POST", "/v1/revocations", "revoke", "Trust a certificate, or all of an identity, no longer.",
         "revocation:create", models.Revocations, _platform, change=_alone(revocations.revoke),
         form=models.RevocationForm, status=201,

@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cryptography import x509
 from sqlalchemy import Connection, select
 
+from ringfort.control import lists
 from ringfort.control.database import Database
 from ringfort.control.serving import published
 from ringfort.control.tables import customer_certificates, nodes, revisions, revocations
@@ -33,15 +35,18 @@ class State:
     """What is known.
 
     ``numbers``: of topics. ``recorded``, ``listed``, ``revoked``: authority and serial of what is revoked by calls, by
-    signed lists, by either. ``ended``: key identifiers of authorities that are. ``customers``: thumbprint -> (customer,
-    DER). ``sites``: node -> site. ``looked``: when the database was asked last, on the monotonic clock.
+    signed lists, by either. ``lists``: the signed lists, by authority. ``authorities``: key identifiers of the issuing
+    authorities in the bundle, whose digest is ``bundle``. ``customers``: thumbprint -> (customer, DER). ``sites``:
+    node -> site. ``looked``: when the database was asked last, on the monotonic clock.
     """
 
     numbers: dict[str, int] = field(default_factory=dict)
     recorded: frozenset[tuple[str, int]] = frozenset()
     listed: frozenset[tuple[str, int]] = frozenset()
     revoked: frozenset[tuple[str, int]] = frozenset()
-    ended: frozenset[str] = frozenset()
+    lists: Mapping[str, x509.CertificateRevocationList] = field(default_factory=dict)
+    authorities: frozenset[str] = frozenset()
+    bundle: str = ""
     customers: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     sites: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
@@ -51,6 +56,11 @@ class State:
     def is_fresh(self) -> bool:
         """Whether the database was looked at lately."""
         return time.monotonic() - self.looked < STALE_SECONDS
+
+    def heed(self, listed: frozenset[tuple[str, int]]) -> None:
+        """Take what signed lists say."""
+        self.listed = listed
+        self.revoked = self.recorded | listed
 
 
 def load(state: State, connection: Connection) -> frozenset[str]:
@@ -63,6 +73,8 @@ def load(state: State, connection: Connection) -> frozenset[str]:
         rows = connection.execute(select(revocations.c.authority, revocations.c.serial))
         state.recorded = frozenset((row.authority, int(row.serial, 16)) for row in rows)
         state.revoked = state.recorded | state.listed
+    if "lists" in changed:
+        state.lists = lists.stored(connection)
     if "customers" in changed:
         certificates = connection.execute(select(customer_certificates))
         state.customers = {row.thumbprint: (row.customer, row.certificate) for row in certificates}
@@ -83,7 +95,7 @@ class Watcher:
         self._listeners = list(listeners)
         self._lock = asyncio.Lock()
         self._begun = 0
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[frozenset[str], asyncio.Event] = {}
 
     def on_change(self, listener: Callable[[frozenset[str]], None]) -> None:
         """Call ``listener`` with the topics after each change."""
@@ -99,15 +111,19 @@ class Watcher:
             started = time.monotonic()
             changed = await asyncio.to_thread(self._load)
             self.state.looked = started
-        for topic in changed:
-            self._waiting.pop(topic, asyncio.Event()).set()
         if changed:
-            for listener in self._listeners:
-                listener(changed)
+            self.tell(changed)
 
-    async def changed(self, topic: str, seconds: float) -> bool:
-        """Wait for a change of a topic; whether there was one in time."""
-        event = self._waiting.setdefault(topic, asyncio.Event())
+    def tell(self, changed: frozenset[str]) -> None:
+        """Tell everybody who listens or waits that these topics changed."""
+        for topics in [waiting for waiting in self._waiting if waiting & changed]:
+            self._waiting.pop(topics).set()
+        for listener in self._listeners:
+            listener(changed)
+
+    async def changed(self, topics: frozenset[str], seconds: float) -> bool:
+        """Wait for a change of one of the topics; whether there was one in time."""
+        event = self._waiting.setdefault(topics, asyncio.Event())
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()

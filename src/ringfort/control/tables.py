@@ -74,6 +74,16 @@ revocations = Table(
     Column("revoked", BigInteger, nullable=False),
 )
 
+revocation_lists = Table(
+    "revocation_lists",
+    metadata,
+    Column("authority", Text, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""What authorities have revoked, signed by them: the last list of each. ``until``: when it stops saying anything.
+``content``: the CRL as DER."""
+
 customers = Table(
     "customers",
     metadata,

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from ringfort.identity.authority import LONGEST_LIFETIME, Issuer, Root
+from ringfort.identity.authority import BACKDATE, LONGEST_LIFETIME, Issuer, Root
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import UNREADABLE, authority_id, authority_key_id, display, extension
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
@@ -57,7 +57,7 @@ def sign_list(
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(authority.certificate.subject)
-        .last_update(now)
+        .last_update(now - BACKDATE)
         .next_update(now + lifetime)
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(own), critical=False)
@@ -83,11 +83,21 @@ def renew_list(
     identifier = authority_id(authority.certificate)
     known, number = list(entries), 1
     if previous is not None:
-        known += [Revoked(identifier, old.serial_number, old.revocation_date_utc) for old in previous]
+        known += entries_of(previous, identifier)
         number = list_number(previous) + 1
     if isinstance(authority, Root):
         return sign_list(authority, number, known, now, authority.certificate.not_valid_after_utc - now)
-    return sign_list(authority, number, (one for one in known if one.since + LONGEST_LIFETIME >= now), now)
+    return sign_list(authority, number, (one for one in known if not outlived(one, now)), now)
+
+
+def entries_of(crl: x509.CertificateRevocationList, authority: str) -> list[Revoked]:
+    """What stands on the list of an authority."""
+    return [Revoked(authority, entry.serial_number, entry.revocation_date_utc) for entry in crl]
+
+
+def outlived(entry: Revoked, now: datetime) -> bool:
+    """Whether a leaf was revoked so long ago that it has expired since."""
+    return entry.since + LONGEST_LIFETIME < now
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +167,18 @@ class Revocations:
 
 def _read(crl: x509.CertificateRevocationList, bundle: Bundle) -> tuple[str, State, set[int]]:
     """A list's authority, what there is to know of it, and the serial numbers on it."""
-    identifier, number = _authority_of(crl, bundle), list_number(crl)
+    identifier, number = list_authority(crl, bundle), list_number(crl)
     if crl.next_update_utc is None:  # RFC 5280, 5.1.2.5
         raise IdentityError("identity-revocation-list", "a revocation list does not say until when it is good")
     return identifier, State(number, crl.next_update_utc), {entry.serial_number for entry in crl}
 
 
-def _authority_of(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:
-    """The key identifier of the authority of the bundle that signed a list (RFC 5280, 6.3.3 (f), (g))."""
+def list_authority(crl: x509.CertificateRevocationList, bundle: Bundle) -> str:
+    """The key identifier of the authority of the bundle that signed a list (RFC 5280, 6.3.3 (f), (g)).
+
+    Raises:
+        IdentityError: none of them did.
+    """
     for certificate in (*bundle.roots, *bundle.issuers):
         if crl.issuer != certificate.subject:
             continue

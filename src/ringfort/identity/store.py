@@ -135,6 +135,14 @@ class Store:
             raise IdentityError("identity-no-issuer", f"no issuing authority of site {site!r} is here", hint)
         return self._issuer(site)
 
+    def all_issuers(self) -> tuple[Issuer, ...]:
+        """All the issuing authorities here, those that were replaced included.
+
+        Raises:
+            IdentityError: a key is missing, or is another's.
+        """
+        return tuple(self._issuer(name) for name in self._issuers())
+
     def _issuer(self, name: str) -> Issuer:
         key = _private_key(self.directory / "issuers" / f"{name}.key", None)
         certificate = self._certificate(f"issuers/{name}.pem")

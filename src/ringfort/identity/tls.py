@@ -15,9 +15,9 @@ from cryptography import x509
 from ringfort.environment.model import Address
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import UNREADABLE, plain_address
-from ringfort.identity.connections import Peer
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError, IdentityRefused, Refusal
+from ringfort.identity.peers import Peer
 from ringfort.identity.revocation import Revocations
 from ringfort.identity.verification import Expected, examine
 

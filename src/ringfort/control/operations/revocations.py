@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, Row, select, update
 
-from ringfort.control import models
+from ringfort.control import lists, models
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.clock import to_number, to_time
 from ringfort.control.errors import ProblemError, not_found
@@ -19,6 +20,11 @@ def list_revocations(connection: Connection, _call: Call) -> models.Revocations:
     """All of them."""
     rows = connection.execute(select(revocations).order_by(revocations.c.revoked, revocations.c.serial))
     return models.Revocations(revocations=[_revocation(row) for row in rows])
+
+
+def fetch_lists(connection: Connection, _call: Call) -> bytes:
+    """The signed lists of all authorities that are known, in PEM: a CRL file as HAProxy and OpenSSL take it."""
+    return b"".join(crl.public_bytes(Encoding.PEM) for crl in lists.stored(connection).values())
 
 
 def revoke(connection: Connection, call: Call) -> Outcome:
