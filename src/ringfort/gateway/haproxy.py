@@ -32,6 +32,9 @@ REFUSALS = (NAMES, CALLER, ADDRESS)
 SHAKING_HANDS = 5
 """Seconds that a caller has to prove who it is, before another may have its place."""
 
+CERTIFICATES, CALLERS = ".certificates", ".callers"
+"""How the names of lists end."""
+
 LUA = (Path(__file__).parent / "identity.lua").read_bytes()
 
 
@@ -86,11 +89,11 @@ class Files:
 
     def certificates(self, service: str) -> str:
         """The list that names a service's certificate."""
-        return f"{self.directory}/{service}.certificates"
+        return f"{self.directory}/{service}{CERTIFICATES}"
 
     def callers(self, service: str) -> str:
         """The list of a service's callers."""
-        return f"{self.directory}/{service}.callers"
+        return f"{self.directory}/{service}{CALLERS}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The process of an enforcement point: started, changed without dropping a connection, adopted, ended."""
+"""The process of one HAProxy, of an enforcement point or an edge.
+
+It is started, changed without dropping a connection, adopted, ended.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,44 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
+from ringfort.errors import RingfortError
 from ringfort.gateway import runtime
-from ringfort.gateway.haproxy import Configuration, Files
+from ringfort.gateway.haproxy import CERTIFICATES, Configuration
 from ringfort.gateway.material import Material, in_file
 from ringfort.gateway.runtime import RuntimeRefusedError
 from ringfort.kernel.processes import Process
 
 PROGRAM = "/usr/sbin/haproxy"
+"""Where Debian puts it."""
+WITHOUT_RIGHTS = ("/usr/bin/setpriv", "--ambient-caps=-net_admin,-sys_admin", "--inh-caps=-net_admin,-sys_admin", "--")
+"""Before it, for whoever is not root, and so can't let HAProxy change to an account without rights: of ours it keeps
+that to open ports below 1024."""
 START_SECONDS = 10.0
 RECORD = "haproxy.json"
 LOG = "haproxy.log"
 VARIABLE = "RINGFORT_CONFIGURATION"
 LARGE = "RINGFORT_LARGE"
+
+
+class Files(Protocol):
+    """Where one HAProxy's files are: those of an enforcement point, or of an edge."""
+
+    @property
+    def directory(self) -> str:
+        """All of them."""
+        ...
+
+    @property
+    def socket(self) -> str:
+        """The runtime interface."""
+        ...
+
+    @property
+    def configuration(self) -> str:
+        """The configuration file."""
+        ...
 
 
 def account() -> str:
@@ -74,7 +102,7 @@ def loaded(files: Files) -> str:
         return ""
 
 
-def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], None]) -> str:
+def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], None], program: str = PROGRAM) -> str:
     """Run ``wanted`` in the network namespace of this thread, with as little change as it takes.
 
     What runs already keeps its connections: other callers, renewed certificates, another trust bundle and new
@@ -83,6 +111,7 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
 
     Args:
         write: replaces a file, whole or not at all.
+        program: HAProxy's.
 
     Returns:
         ``kept``, ``callers``, ``renewed``, ``restarted`` or ``started``.
@@ -103,7 +132,7 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
         stale = _stale(wanted, files)
         if _renew(stale, files):
             return "renewed" if stale else done
-    _start(files, old if now else None, _large(wanted))
+    _start(files, old if now else None, _large(wanted), program)
     if old is not None and not now:
         old.end()  # it doesn't answer, so it has nothing to hand over
     return "restarted" if old else "started"
@@ -111,13 +140,33 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
 
 def is_current(wanted: Configuration, files: Files) -> bool:
     """Whether exactly ``wanted`` runs in the network namespace of this thread, so that `apply` would change nothing."""
-    if loaded(files) != wanted.digest:
-        return False
+    return not differences(wanted, files)
+
+
+def differences(wanted: Configuration, files: Files) -> tuple[str, ...]:
+    """What is not as ``wanted`` of what runs in the network namespace of this thread, and of its files; in words."""
+    now = loaded(files)
+    if not now:
+        return ("- the process: none runs, or it doesn't answer",)
+    found = [f"{Path(path).name}: another content" for path, text in wanted.files.items() if not _is(path, text)]
+    if now != wanted.digest:
+        return (*found, "the process: it runs another configuration")
+    for path, callers in _other_callers(wanted, files).items():
+        held = runtime.entries(files.socket, path)
+        found += [f"{Path(path).name}: - {caller}" for caller in sorted(callers - held)]
+        found += [f"{Path(path).name}: + {caller}" for caller in sorted(held - callers)]
+    for path, text in wanted.files.items():
+        if path.endswith(CERTIFICATES) and runtime.certificate_list(files.socket, path) != text:
+            found.append(f"{Path(path).name}: the process has another list")
+    found += [f"{one.path}: the process holds another content" for one in _stale(wanted, files)]
+    return tuple(found)
+
+
+def _is(path: str, text: str) -> bool:
     try:
-        texts = all(Path(path).read_text() == text for path, text in wanted.files.items())
+        return Path(path).read_text() == text
     except (OSError, UnicodeDecodeError):
         return False
-    return texts and not _other_callers(wanted, files) and not _stale(wanted, files)
 
 
 def _read(material: Material) -> bytes:
@@ -174,9 +223,24 @@ def _bring_callers(wanted: Configuration, files: Files) -> bool:
     return bool(changed)
 
 
-def _start(files: Files, old: Process | None, large: str = "") -> None:
+_children: set[int] = set()
+"""Those that this process has started and that have not been waited for."""
+
+
+def reap() -> None:
+    """Let go of those started by this process that have ended: whoever lives as long as they do has to call it."""
+    for pid in list(_children):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            ended = True
+        if ended:
+            _children.discard(pid)
+
+
+def _start(files: Files, old: Process | None, large: str = "", program: str = PROGRAM) -> None:
     directory = Path(files.directory)
-    words = [PROGRAM, "-db", "-f", files.configuration]
+    words = [*(WITHOUT_RIGHTS if os.geteuid() else ()), program, "-db", "-f", files.configuration]
     if old is not None:
         words += ["-x", files.socket, "-sf", str(old.pid)]
     log = os.open(directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -189,6 +253,9 @@ def _start(files: Files, old: Process | None, large: str = "") -> None:
             start_new_session=True,
             env={"PATH": os.defpath, LARGE: large},
         )
+    except OSError as error:
+        message = f"{words[0]} can't be started: {error.strerror}"
+        raise RingfortError("enforcement-program", message, "apt install haproxy") from error
     finally:
         os.close(log)
     _wait(files, child)
@@ -206,7 +273,8 @@ def _wait(files: Files, child: subprocess.Popen[bytes]) -> None:
             break
         process = running(files)
         if process is not None and process.pid == child.pid:
-            child.returncode = 0  # it stays; nobody waits for it
+            child.returncode = 0  # it stays; see `reap`
+            _children.add(child.pid)
             return
         time.sleep(0.01)
     child.kill()
