@@ -155,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             while controller.version == known and time.monotonic() < deadline and controller.answers:
                 time.sleep(NEWS_SECONDS)
             self._json(200, {"version": controller.version})
+        elif parts.path == "/v1/identity/bundle":
+            self._answer(200, controller.bundle.to_pem(), "application/octet-stream")
         else:
             self._problem(404, "not-found")
 

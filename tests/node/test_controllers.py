@@ -7,15 +7,18 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from ringfort.errors import RingfortError
 from ringfort.identity import token
+from ringfort.identity.authority import Root
 from ringfort.identity.names import Role
+from ringfort.identity.store import read_bundle
 from ringfort.identity.tls import server_context
 from ringfort.node import configuration
 from ringfort.node.client import Client
@@ -24,7 +27,8 @@ from ringfort.node.errors import ControllerError
 from ringfort.node.membership import Membership
 from ringfort.node.run import identity
 from ringfort.publishing.fetching import UnreachableError
-from tests.node.worlds import MACHINE, World, authority, credential, world
+from tests.node.controllers import Controller
+from tests.node.worlds import DOMAIN, MACHINE, World, authority, credential, world
 from tests.publishing.house import serve, signed
 
 pytestmark = pytest.mark.lab
@@ -105,6 +109,23 @@ def test_a_certificate_past_two_thirds_of_its_life_is_renewed_with_another_key(m
     first, last = machine.controller.reports[0]["serial"], machine.controller.reports[-1]["serial"]
     assert first != last
     assert machine.controller.renewals == 1
+
+
+def test_a_new_issuing_authority_is_believed_when_the_pinned_root_signed_it(machine: World) -> None:
+    """A node that runs hears of it from its controller, and speaks with a controller whose certificate is from it."""
+    root, _, bundle = authority()
+    now, block = datetime.now(UTC), [ip_network("127.0.0.0/8")]
+    new, foreign = root.issuer("south", block, now), Root.create(DOMAIN, now).issuer("south", block, now)
+    machine.controller.bundle = replace(bundle, issuers=(*bundle.issuers, foreign.certificate, new.certificate))
+    machine.publish(1)
+    machine.start()
+    kept = machine.state / "identity" / "bundle.pem"
+    machine.until(lambda: read_bundle(kept).issuers == (*bundle.issuers, new.certificate))
+    port = machine.controller.port
+    machine.controller.close()
+    machine.controller = Controller(machine.house.directory, new, machine.controller.bundle, port=port)
+    machine.controller.version = 1
+    machine.controller.wait_for(lambda report: report["state"] == "confirmed", 60)
 
 
 # --- who answers ---------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def verified_issuer(
     failure: IdentityRefused | None = None
     for issuer in known[:MOST_CANDIDATES]:
         try:
-            _verify_issuer(issuer, bundle, now)
+            verify_issuer(issuer, bundle, now)
             _verify_under(leaf, issuer, now)
         except IdentityRefused as error:
             failure = failure or error
@@ -95,7 +95,12 @@ _PROCESSED = (
 """Extensions that are looked at, and may therefore be critical."""
 
 
-def _verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> None:
+def verify_issuer(issuer: x509.Certificate, bundle: Bundle, now: datetime) -> None:
+    """Check that an issuing authority is one now, under the bundle's roots.
+
+    Raises:
+        IdentityRefused: it is not.
+    """
     check_form(issuer)
     constrained = extension(issuer, x509.NameConstraints)
     if constrained is not None:

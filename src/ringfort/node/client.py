@@ -77,6 +77,13 @@ class Client:
         answer = self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/renewals", {"csr": csr})
         return _text(answer, "chain")
 
+    def bundle(self) -> bytes:
+        """The trust bundle, PEM, as the controller has it."""
+        response = self._send("GET", "/v1/identity/bundle", None, {}, 0.0)
+        if response.status != http.client.OK:
+            raise ControllerError("refused-by-controller", self._problem(response))
+        return self._rest(response)
+
     def enrol(self, csr: str) -> str:
         """The first certificate; the connection has to be made with a token. Its chain, PEM."""
         return _text(self._json("POST", "/v1/enrolments", {"csr": csr}), "chain")

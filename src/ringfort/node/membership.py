@@ -21,6 +21,7 @@ from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import PrivateKey, from_pem, new_key
 from ringfort.identity.credential import Credential, renew_at
 from ringfort.identity.errors import IdentityError
+from ringfort.identity.learning import extended
 from ringfort.identity.names import Identity, Role
 from ringfort.identity.requests import write_request
 from ringfort.identity.verification import exactly, roles, verify
@@ -28,10 +29,16 @@ from ringfort.node import clock
 from ringfort.node.errors import ControllerError
 
 RETRY_RENEWAL = timedelta(minutes=1)
+ASK_BUNDLE = timedelta(minutes=1)
+"""How often to ask whether there is another issuing authority."""
 
 
 class Renewing(Protocol):
-    """A controller that gives certificates."""
+    """A controller that gives certificates, and says which issuing authorities there are."""
+
+    def bundle(self) -> bytes:
+        """The trust bundle (PEM)."""
+        ...
 
     def renew(self, csr: str) -> str:
         """The chain (PEM) for the key that made ``csr``."""
@@ -47,9 +54,11 @@ class Membership:
 
     def __init__(self, directory: Path, identity: Identity, now: Callable[[], datetime] = clock.now) -> None:
         self._path = directory / "node.pem"
+        self._bundle_path = directory / "bundle.pem"
         self._now = now
+        self._ask_at = now()
         self.identity = identity
-        self._use(store.read_credential(self._path), store.read_bundle(directory / "bundle.pem"))
+        self._use(store.read_credential(self._path), store.read_bundle(self._bundle_path))
         if self.credential.identity != identity:
             message = f"the certificate in {directory} is {self.credential.identity.uri}'s, this node is {identity.uri}"
             raise IdentityError("identity-other-node", message, "enrol this node, or correct its configuration")
@@ -83,6 +92,23 @@ class Membership:
         except RingfortError as error:
             raise ControllerError("not-renewed", f"the new certificate cannot be kept: {error.message}") from error
         self._use(credential, self.bundle)
+
+    def learn_if_due(self, controller: Renewing) -> None:
+        """Ask which issuing authorities there are, and believe in those that the own root signed.
+
+        Raises:
+            ControllerError: the controller did not say, or the files cannot be kept; it is asked again in a minute.
+        """
+        if self._now() < self._ask_at:
+            return
+        self._ask_at = self._now() + ASK_BUNDLE
+        try:
+            bundle = extended(self.bundle, from_pem(controller.bundle()), self._now())
+            if bundle != self.bundle:
+                store.write_bundle(self._bundle_path, bundle)
+                self._use(self.credential, bundle)
+        except IdentityError as error:
+            raise ControllerError("bad-bundle", f"the controller's trust bundle: {error.message}") from error
 
 
 def connect(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import ssl
@@ -16,6 +17,7 @@ from ringfort.node import configuration as configurations
 from ringfort.node.client import Client
 from ringfort.node.configuration import Configuration
 from ringfort.node.disk import Disk
+from ringfort.node.errors import ControllerError
 from ringfort.node.membership import Membership
 from ringfort.node.ports import Controller
 from ringfort.node.shell import Links, Shell
@@ -61,6 +63,8 @@ class _Member:
     def renew(self, controller: Controller) -> None:
         assert isinstance(controller, Client)
         self._enrolled().renew_if_due(controller)
+        with contextlib.suppress(ControllerError):  # it is asked again; a report must not fail for that
+            self._enrolled().learn_if_due(controller)
 
     def expires(self) -> str:
         return self._membership.expires() if self._membership is not None else ""
