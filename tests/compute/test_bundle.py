@@ -239,7 +239,7 @@ def test_another_digest_is_refused() -> None:
         b"application: shop\nruntime: wasm\nmodule: shop.wasm\n",
         b"application: shop\nruntime: static\n",
         b"application: shop\nruntime: static\ndirectory: app.yaml\n",
-        b"application: a\nruntime: wasm\nmodule: app.yaml\nsandbox: {partial-trust: {directories: [{at: /a, path: b}]}}",
+        b"application: a\nruntime: wasm\nmodule: x\nsandbox: {partial-trust: {directories: [{at: /a, path: b}]}}",
     ],
 )
 def test_software_that_lacks_what_it_speaks_of_is_refused(description: bytes) -> None:
