@@ -11,23 +11,24 @@ from ringfort.environment.topology import Device
 from ringfort.network.compile import compile_device
 from ringfort.network.render import render
 from ringfort.network.table import TableBuilder
-from tests.network.worlds import example, host, router, switch
+from tests.network.worlds import example, host, router, sandbox, switch
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.mark.parametrize(
-    ("device", "file"),
+    ("world", "device", "file"),
     [
-        (router("r1"), "router.nft"),
-        (switch("north/edge"), "switch.nft"),
-        (host("web"), "host-web.nft"),
-        (host("app-1"), "host-app-1.nft"),
+        ("small", router("r1"), "router.nft"),
+        ("small", switch("north/edge"), "switch.nft"),
+        ("small", host("web"), "host-web.nft"),
+        ("small", host("app-1"), "host-app-1.nft"),
+        ("guests", sandbox("acme"), "sandbox.nft"),
     ],
 )
-def test_a_small_environment_compiles_to_this_text(device: Device, file: str) -> None:
+def test_a_small_environment_compiles_to_this_text(world: str, device: Device, file: str) -> None:
     """To renew the files after a change that is meant: UPDATE_GOLDEN=1 pytest tests/network/test_render.py."""
-    text = compile_device(example("small"), device).text
+    text = compile_device(example(world), device).text
     if os.environ.get("UPDATE_GOLDEN"):
         (GOLDEN / file).write_text(text)
     assert text == (GOLDEN / file).read_text()

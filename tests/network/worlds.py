@@ -109,7 +109,33 @@ published:
   - {service: ping, provider: north/alpha, address: "2001:db8:a::4"}
 """
 
-EXAMPLES = {"small": SMALL, "nobody": NOBODY, "one-host": ONE_HOST, "ipv6-only": IPV6_ONLY}
+GUESTS = """
+environment: guests
+trust-domain: small.example
+sites:
+  north:
+    blocks: [10.10.0.0/16, "fd00:10::/32"]
+    routers: [r1]
+    segments:
+      inner: {tier: front-end, networks: [10.10.1.0/24, "fd00:10:0:1::/64"]}
+      guests: {tier: customer, networks: [10.10.2.0/24, "fd00:10:0:2::/64"]}
+      metal: {tier: hypervisor, networks: [10.10.3.0/24, "fd00:10:0:3::/64"]}
+hosts:
+  web: {site: north, segment: inner, services: [web]}
+  acme: {site: north, segment: guests, hypervisor: metal, customer: acme, services: [shop, ping]}
+  globex: {site: north, segment: guests, hypervisor: metal, customer: globex, services: [shop]}
+  metal: {site: north, segment: metal}
+services:
+  web: {protocol: tcp, ports: [443], tls: mutual}
+  shop: {protocol: tcp, ports: [8080], tls: mutual}
+  ping: {protocol: icmp}
+flows:
+  - {from: web, to: shop, reason: customers of the customers}
+  - {from: web, to: ping}
+  - {from: "customer:acme", to: web}
+"""
+
+EXAMPLES = {"small": SMALL, "nobody": NOBODY, "one-host": ONE_HOST, "ipv6-only": IPV6_ONLY, "guests": GUESTS}
 
 
 def example(name: str) -> Environment:
@@ -127,6 +153,10 @@ def switch(name: str) -> Device:
 
 def host(name: str) -> Device:
     return Device(DeviceKind.HOST, name)
+
+
+def sandbox(name: str) -> Device:
+    return Device(DeviceKind.SANDBOX, name)
 
 
 def objects(document: Json, kind: str) -> dict[str, Json]:

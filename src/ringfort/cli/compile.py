@@ -22,7 +22,12 @@ Examples:
 """
 )
 @click.argument("environment", metavar="ENV")
-@click.option("--device", "name", metavar="NAME", help="Only this one: router:NAME, switch:SITE/SEGMENT or host:NAME.")
+@click.option(
+    "--device",
+    "name",
+    metavar="NAME",
+    help="Only this one: router:NAME, switch:SITE/SEGMENT, host:NAME or sandbox:NAME.",
+)
 @click.option(
     "--format",
     "format_",
@@ -67,7 +72,11 @@ def find_device(environment: Environment, name: str) -> Device:
     if len(same) == 1:
         return every[same[0]]
     near = same or sorted(difflib.get_close_matches(name, every, n=3)) or _near_bare(name, every)
-    hint = f"did you mean {' or '.join(near)}?" if near else "a device is router:NAME, switch:SITE/SEGMENT or host:NAME"
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else "a device is router:NAME, switch:SITE/SEGMENT, host:NAME or sandbox:NAME"
+    )
     what = f"several devices are called {name!r}" if same else f"no device is called {name!r}"
     raise RingfortError("unknown-device", f"{what} in {environment.name}", hint)
 

@@ -15,6 +15,7 @@ from ringfort.environment.problems import Problems
 from ringfort.environment.resolve_control import resolve_control
 from ringfort.environment.resolve_flows import resolve_flows, resolve_published
 from ringfort.environment.resolve_hosts import resolve_hosts
+from ringfort.environment.resolve_instances import resolve_instances
 from ringfort.environment.resolve_services import resolve_groups, resolve_services
 from ringfort.environment.resolve_sites import resolve_sites
 from ringfort.environment.special import bogons
@@ -73,6 +74,7 @@ def load_files(files: Files, main: str) -> Environment:
     draft = Draft(declared, problems)
     resolve_sites(draft)
     resolve_hosts(draft)
+    resolve_instances(draft)
     resolve_services(draft)
     resolve_groups(draft)
     resolve_flows(draft)

@@ -28,6 +28,7 @@ class Tier(StrEnum):
     DATA = "data"
     ADMINISTRATION = "administration"
     CUSTOMER = "customer"
+    HYPERVISOR = "hypervisor"
 
 
 class Protocol(StrEnum):
@@ -122,7 +123,8 @@ class Host:
 
     ``identity`` is its own SPIFFE name, its node's; ``services`` the names of what it serves; ``machine`` what owns its
     mechanisms (two hosts on one machine are lost together). ``management``: through it a router or switch is managed
-    that runs on the same machine; whoever owns the host owns that device.
+    that runs on the same machine; whoever owns the host owns that device. ``hypervisor``: the host that it is a guest
+    of, or ""; such an *instance* is on that host's machine and guarded by a sandbox there, outside its reach.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Host:
     machine: str
     origin: Origin
     management: bool = False
+    hypervisor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ RESERVED_SERVICES = frozenset({"internet"})
 """Names that mean something else as the source of a flow."""
 
 EVERY_HOST = "all"
-"""The group that needs no declaration."""
+"""The group that needs no declaration: every host of the platform, which customers' instances are not."""
 
 
 def resolve_services(draft: Draft) -> None:
@@ -92,7 +92,7 @@ def resolve_groups(draft: Draft) -> None:
         for pair in host.labels.items():
             by_label.setdefault(pair, []).append(host.name)
     rank = {name: position for position, name in enumerate(draft.hosts)}
-    draft.groups[EVERY_HOST] = tuple(draft.hosts)
+    draft.groups[EVERY_HOST] = tuple(n for n in draft.hosts if not draft.host_entries[n].form.hypervisor)
     for entry in draft.declaration.groups.values():
         if entry.name == EVERY_HOST:
             message = f"'{EVERY_HOST}' is the group of every host"

@@ -143,6 +143,9 @@ class HostForm(Form):
     """Words by which groups select hosts."""
     machine: Name = ""
     """The machine it runs on; what runs on one machine is lost together. Its own name by default."""
+    hypervisor: Name = ""
+    """The host whose guest it is: an instance, in a segment of tier customer and with a customer, on that host's
+    machine. Its sandbox on the hypervisor guards it and everybody else from it."""
     manages: list[Manageable] = Field(default=[], min_length=1)
     """Routers, and segments SITE/NAME whose switches, that are managed from here, all on one machine: this host is
     on it too, and serves nothing."""

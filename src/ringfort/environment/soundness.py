@@ -160,6 +160,7 @@ def _hosts(e: Environment) -> Iterator[str]:
     for host in e.hosts.values():
         if e.segments[host.segment].site != host.site:
             yield f"hosts.{host.name}: segment {host.segment} is at another site than {host.site}"
+        yield from _instance(e, host)
         if len({address.version for address in host.addresses}) != len(host.addresses):
             yield f"hosts.{host.name}: two addresses of one family"
         for address in host.addresses:
@@ -169,6 +170,17 @@ def _hosts(e: Environment) -> Iterator[str]:
             yield from _once(taken, address, host)
         yield from _once(taken, host.mac, host)
         yield from _once(taken, host.identity, host)
+
+
+def _instance(e: Environment, host: Host) -> Iterator[str]:
+    """A guest is on its hypervisor's machine, and its hypervisor is nobody's guest."""
+    if not host.hypervisor:
+        return
+    hypervisor = e.hosts.get(host.hypervisor)
+    if hypervisor is None or hypervisor.hypervisor or hypervisor.site != host.site:
+        yield f"hosts.{host.name}: {host.hypervisor!r} is no hypervisor at its site"
+    elif hypervisor.machine != host.machine or not host.customer or host.management:
+        yield f"hosts.{host.name}: no instance is like this"
 
 
 def _range(network: Network) -> tuple[int, int, int]:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
-from ringfort.environment.model import Address, Environment, Network
+from ringfort.environment.model import Address, Environment, Host, Network
 
 INTERFACE_NAME_LIMIT = 15
 """Characters in a Linux interface name: IFNAMSIZ less the closing NUL (linux/if.h)."""
 
 HOST_INTERFACE = "eth0"
 BACKBONE = "backbone"
+SANDBOX_GUEST, SANDBOX_UPLINK = "guest", "uplink"
+"""The interfaces of a sandbox: towards its guest, and to the guest's port of the segment's switch."""
 
 RESERVED_INTERFACES = frozenset({"lo", "all", "default", BACKBONE, "bridge", HOST_INTERFACE})
 """Interface names that no segment, provider, host or router may take."""
@@ -30,11 +32,13 @@ class DeviceKind(StrEnum):
     ROUTER = "router"
     SWITCH = "switch"
     HOST = "host"
+    SANDBOX = "sandbox"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Device:
-    """Anything that holds rules. ``name`` is a router's or host's name, or a segment's key for its switch."""
+    """Anything that holds rules. ``name`` is a router's or host's name, or a segment's key for its switch; a sandbox is
+    called after the instance that it guards."""
 
     kind: DeviceKind
     name: str
@@ -159,12 +163,18 @@ def ports(environment: Environment, segment: str) -> tuple[Port, ...]:
 
 
 def devices(environment: Environment) -> tuple[Device, ...]:
-    """Every device of the environment: routers, switches, hosts, in file order."""
+    """Every device of the environment: routers, switches, hosts, in file order. An instance is its sandbox: what
+    stands inside the guest is the customer's, and guards nobody else."""
     return (
         *(Device(DeviceKind.ROUTER, name) for name in environment.routers),
         *(Device(DeviceKind.SWITCH, key) for key in environment.segments),
-        *(Device(DeviceKind.HOST, name) for name in environment.hosts),
+        *(device_of(host) for host in environment.hosts.values()),
     )
+
+
+def device_of(host: Host) -> Device:
+    """What guards a host: its own firewall, or an instance's sandbox."""
+    return Device(DeviceKind.SANDBOX if host.hypervisor else DeviceKind.HOST, host.name)
 
 
 def machine_of(environment: Environment, device: Device) -> str:
@@ -174,8 +184,17 @@ def machine_of(environment: Environment, device: Device) -> str:
             return environment.routers[device.name].machine
         case DeviceKind.SWITCH:
             return environment.segments[device.name].machine
-        case DeviceKind.HOST:
+        case DeviceKind.HOST | DeviceKind.SANDBOX:
             return environment.hosts[device.name].machine
+
+
+def instances(environment: Environment) -> dict[str, tuple[str, ...]]:
+    """Hypervisor -> the instances on it, in file order."""
+    found: dict[str, list[str]] = {}
+    for host in environment.hosts.values():
+        if host.hypervisor:
+            found.setdefault(host.hypervisor, []).append(host.name)
+    return {hypervisor: tuple(names) for hypervisor, names in found.items()}
 
 
 def devices_by_machine(environment: Environment) -> dict[str, tuple[Device, ...]]:
@@ -187,13 +206,17 @@ def devices_by_machine(environment: Environment) -> dict[str, tuple[Device, ...]
 
 
 def node_host(environment: Environment, machine: str) -> str:
-    """The host where a machine's node runs: the first on it that may call the controllers or is one; "" if none is."""
+    """The host where a machine's node runs: the first on it that may call the controllers or is one; "" if none is.
+
+    Never an instance: a node guards it.
+    """
     if environment.control is None:
         return ""
     controller = environment.control.controller
     callers = {c for flow in environment.flows.values() if flow.service == controller for c in flow.callers}
     callers |= set(environment.services[controller].hosts)
-    return next((h.name for h in environment.hosts.values() if h.machine == machine and h.name in callers), "")
+    hosts = (host for host in environment.hosts.values() if host.machine == machine and not host.hypervisor)
+    return next((host.name for host in hosts if host.name in callers), "")
 
 
 def internal_networks(environment: Environment) -> tuple[Network, ...]:

@@ -11,6 +11,7 @@ from ringfort.network.nft import Json
 from ringfort.network.plan import Plan
 from ringfort.network.router import router_table
 from ringfort.network.ruleset import Ruleset
+from ringfort.network.sandbox import sandbox_table
 from ringfort.network.switch import switch_table
 
 
@@ -50,3 +51,7 @@ class Compiler:
                 return Ruleset(device, f"switch of segment {device.name} in {name}", switch_table(plan, device.name))
             case DeviceKind.HOST:
                 return Ruleset(device, f"host {device.name} in {name}", host_table(plan, device.name))
+            case DeviceKind.SANDBOX:
+                hypervisor = self.environment.hosts[device.name].hypervisor
+                title = f"sandbox of instance {device.name} on {hypervisor} in {name}"
+                return Ruleset(device, title, sandbox_table(plan, device.name))

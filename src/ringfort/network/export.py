@@ -12,11 +12,17 @@ from ringfort.network.reasons import LOG_GROUP
 from ringfort.network.sysctl import sysctl_text
 
 INDEX = "README.md"
-_FOLDERS = {DeviceKind.ROUTER: "routers", DeviceKind.SWITCH: "switches", DeviceKind.HOST: "hosts"}
+_FOLDERS = {
+    DeviceKind.ROUTER: "routers",
+    DeviceKind.SWITCH: "switches",
+    DeviceKind.HOST: "hosts",
+    DeviceKind.SANDBOX: "sandboxes",
+}
 
 
 def file_stem(device: Device) -> str:
-    """Where the files of ``device`` go, less the ending: ``routers/NAME``, ``switches/SITE/NAME``, ``hosts/NAME``.
+    """Where the files of ``device`` go, less the ending: ``routers/NAME``, ``switches/SITE/NAME``, ``hosts/NAME``,
+    ``sandboxes/NAME``.
 
     Names are DNS labels (the loader sees to it), so they are safe as file names and differ as files if they differ.
     """

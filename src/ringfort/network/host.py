@@ -6,14 +6,13 @@ before its source address is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ringfort.environment.model import Host
 from ringfort.environment.topology import HOST_INTERFACE, gateway_mac
 from ringfort.network import nft, reasons
 from ringfort.network.entries import Entries, look_up
 from ringfort.network.families import Family, families_of
 from ringfort.network.nft import Json
+from ringfort.network.own_flows import callees, callers
 from ringfort.network.plan import Plan
 from ringfort.network.states import by_state
 from ringfort.network.table import TableBuilder
@@ -49,7 +48,7 @@ class _Host:
         table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
         new = table.chain("from-gateway")
         table.rule(new, by_state(table))
-        self._look_up(new, self._callers(), "incoming", "flows to this host")
+        self._look_up(new, callers(self.plan, self.host), "incoming", "flows to this host")
         for family in self.families:
             self._public(new, family)
         table.rule(new, table.refuse(reasons.UNDECLARED))
@@ -62,7 +61,7 @@ class _Host:
         table.rule(chain, table.refuse(reasons.UNKNOWN_INTERFACE))
         new = table.chain("to-gateway")
         table.rule(new, by_state(table))
-        self._look_up(new, self._callees(), "outgoing", "flows from this host")
+        self._look_up(new, callees(self.plan, self.host), "outgoing", "flows from this host")
         table.rule(new, table.refuse(reasons.UNDECLARED_OUT))
 
     def _look_up(self, chain: str, entries: dict[int, Entries], prefix: str, what: str) -> None:
@@ -70,27 +69,6 @@ class _Host:
             own = entries[family.version]
             self.used |= own.chains()
             look_up(self.table, chain, family, own, prefix, what)
-
-    def _callers(self) -> dict[int, Entries]:
-        entries = self.plan.entries()
-        # In the order of the flows' names, as everywhere: two services may share a port of this host.
-        flows = [flow for service in self.host.services for flow in self.plan.flows_by_service[service]]
-        for flow in sorted(flows, key=lambda flow: flow.name):
-            self._declare(entries, flow.name, flow.callers, (self.host.name,))
-        return entries
-
-    def _callees(self) -> dict[int, Entries]:
-        entries = self.plan.entries()
-        services = self.plan.environment.services
-        for flow in self.plan.flows_by_caller[self.host.name]:
-            self._declare(entries, flow.name, (self.host.name,), services[flow.service].hosts)
-        return entries
-
-    def _declare(self, entries: dict[int, Entries], name: str, callers: Sequence[str], callees: Sequence[str]) -> None:
-        flow = self.plan.environment.flows[name]
-        service = self.plan.environment.services[flow.service]
-        for version, source, destination in self.plan.pairs(callers, callees):
-            entries[version].add(source, destination, service.protocol, service.ports, self.plan.chains[name])
 
     def _public(self, chain: str, family: Family) -> None:
         """Internet flows: any source that the internet can have, to what is published of this host."""

@@ -43,9 +43,14 @@ UNDECLARED_OUT = Reason("undeclared-out", "no flow lets this host send it")
 UNDELIVERABLE = Reason("undeliverable", "the destination address or MAC does not belong to the port")
 DISCOVERY = Reason("discovery", "neighbours are configured, not discovered")
 SWITCH_ITSELF = Reason("switch-itself", "switches neither serve nor call")
+LINK_LOCAL = Reason("link-local", "guests have no business with link-local and metadata addresses")
+SANDBOX_ITSELF = Reason("sandbox-itself", "sandboxes neither serve nor call")
 
 ROUTER_REASONS = (
     UNKNOWN_INTERFACE, SPOOFED, BOGON, INVALID, SCANNER, CONNECTION_LIMIT, UNDECLARED, TO_ROUTER, FROM_ROUTER,
 )  # fmt: skip
 SWITCH_REASONS = (SPOOFED, NEIGHBOUR, DISCOVERY, UNDELIVERABLE, SWITCH_ITSELF)
 HOST_REASONS = (UNKNOWN_INTERFACE, NEIGHBOUR, INVALID, UNDECLARED, UNDECLARED_OUT)
+SANDBOX_REASONS = (
+    UNKNOWN_INTERFACE, SPOOFED, LINK_LOCAL, NEIGHBOUR, INVALID, UNDECLARED, UNDECLARED_OUT, SANDBOX_ITSELF,
+)  # fmt: skip

@@ -7,7 +7,7 @@ connection tracking ones only once a ruleset uses it: whoever applies them passe
 from __future__ import annotations
 
 from ringfort.environment.model import Environment
-from ringfort.environment.topology import HOST_INTERFACE, Device, DeviceKind, legs
+from ringfort.environment.topology import HOST_INTERFACE, SANDBOX_GUEST, SANDBOX_UPLINK, Device, DeviceKind, legs
 
 _EVERY_INTERFACE = {
     # Nobody tells a device another route than its own.
@@ -81,6 +81,10 @@ def sysctl_settings(environment: Environment, device: Device) -> dict[str, str]:
             return _settings({**_SWITCH, **_EVERY_INTERFACE, **_EVERY_DEVICE, **BRIDGE}, [])
         case DeviceKind.HOST:
             return _settings({**_HOST, **_EVERY_INTERFACE, **_EVERY_DEVICE, **_TRACKING}, [HOST_INTERFACE])
+        case DeviceKind.SANDBOX:
+            # It routes like a router, between two interfaces; it has no address, so it answers no ARP at all.
+            interfaces = [SANDBOX_GUEST, SANDBOX_UPLINK]
+            return _settings({**_ROUTER, **_EVERY_INTERFACE, **_EVERY_DEVICE, **_TRACKING}, interfaces)
 
 
 def sysctl_text(environment: Environment, device: Device) -> str:

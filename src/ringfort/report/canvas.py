@@ -18,6 +18,7 @@ STYLES: Mapping[str, str] = {
     "data": "1;33",
     "administration": "1;31",
     "customer": "1;35",
+    "hypervisor": "1;37",
     "mutual": "32",
     "server": "36",
     "none": "33",

@@ -6,6 +6,7 @@ The rules, by the tier of the host that is called:
 - ``back-end`` hosts by front ends, other back ends and administration; when the caller and the called service both
   belong to an application, it is the same one (administration excepted);
 - ``data`` hosts by back ends, other data hosts and administration;
+- ``hypervisor`` hosts by each other and by administration;
 - the other tiers by any host inside.
 """
 
@@ -23,6 +24,7 @@ from ringfort.environment.schema import FlowForm
 MAY_CALL: Mapping[Tier, frozenset[Tier]] = {
     Tier.BACK_END: frozenset({Tier.FRONT_END, Tier.BACK_END, Tier.ADMINISTRATION}),
     Tier.DATA: frozenset({Tier.BACK_END, Tier.DATA, Tier.ADMINISTRATION}),
+    Tier.HYPERVISOR: frozenset({Tier.HYPERVISOR, Tier.ADMINISTRATION}),
 }
 """Tier of the called host -> tiers that may call it; every tier where there is no entry."""
 
