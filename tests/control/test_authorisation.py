@@ -32,6 +32,7 @@ revocation:create            security-officer
 audit:list                   security-officer auditor
 audit:read                   security-officer auditor
 audit:fetch                  security-officer auditor controller
+audit:erase                  security-officer
 event:list                   network-operator security-officer auditor site-staff
 customer:list                security-officer auditor
 customer:read                security-officer auditor
@@ -118,6 +119,7 @@ CHANGES_BY_OPERATORS = {
     "revocation:create",
     "customer:create",
     "customer:close",
+    "audit:erase",
 }
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 
+from ringfort.cli.audit_erase import erase
 from ringfort.cli.audit_logs import Source, source_options, verifying_options
 from ringfort.cli.output import FORMAT, notices, results
 from ringfort.cli.telling_audit import as_json, print_entry, print_line, print_version, printable
@@ -250,35 +251,4 @@ def _print_verdict(verdict: Verdict, format_: str) -> None:
         console.print(f"  [red]{finding.kind}[/red]  {escape(printable(finding.message))}")
 
 
-@command.command(
-    epilog="""\b
-Examples:
-  ringfort audit erase --log audit --value anna@shop.example --why "request 12 of the person" --yes
-  ringfort audit erase --log audit --record 17 --why "retention ended" --yes
-"""
-)
-@click.option("--log", "place", metavar="DIR", envvar="RINGFORT_AUDIT_LOG", required=True, help="The log's directory.")
-@click.option("--value", "values", multiple=True, help="A personal value, wherever it occurs. Repeat it for more.")
-@click.option("--record", "records", type=_INDEX, multiple=True, help="All personal values of a record.")
-@click.option("--why", required=True, help="Why: is noted beside the log.")
-@click.option("--yes", is_flag=True, help="Really erase; without it, only say how many there are.")
-def erase(place: str, values: tuple[str, ...], records: tuple[int, ...], why: str, yes: bool) -> None:
-    """Erase personal values for good. The log, its proofs and its checkpoints stay as they are and still verify.
-
-    A value is kept beside the log with a random salt; both are overwritten. What stays is the commitment, from which
-    the value can't be found by trying.
-    """
-    from ringfort.audit.erasing import commitments_of
-    from ringfort.audit.erasing import erase as erase_them
-
-    if not values and not records:
-        raise click.UsageError("say what to erase: --value or --record")
-    found = commitments_of(Path(place), values, records)
-    if not yes:
-        notices().print(f"{_count(found)} would be erased; say --yes to do it")
-        return
-    click.echo(f"{erase_them(Path(place), found, why, datetime.now(UTC))} erased")
-
-
-def _count(found: Sequence[str]) -> str:
-    return f"{len(found)} personal value{'s' if len(found) != 1 else ''}"
+command.add_command(erase)

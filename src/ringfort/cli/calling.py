@@ -15,16 +15,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
-CONTROLLER = click.option(
-    "--controller",
-    metavar="ADDRESS:PORT",
-    envvar="RINGFORT_CONTROLLER",
-    required=True,
-    help="Where a controller listens.",
-)
-BUNDLE = click.option(
-    "--bundle", metavar="FILE", type=_FILE, envvar="RINGFORT_BUNDLE", required=True, help="The platform's trust bundle."
-)
 CREDENTIAL = click.option(
     "--credential",
     metavar="FILE",
@@ -37,7 +27,31 @@ TICKET = click.option("--ticket", metavar="TEXT", default="", help="Why: goes in
 
 def connected(function: F) -> F:
     """The options that say where to and as whom."""
-    return CONTROLLER(CREDENTIAL(BUNDLE(function)))
+    return _place(function, required=True)
+
+
+def perhaps_connected(function: F) -> F:
+    """The same, for what can be done without a controller, too."""
+    return _place(function, required=False)
+
+
+def _place(function: F, *, required: bool) -> F:
+    controller = click.option(
+        "--controller",
+        metavar="ADDRESS:PORT",
+        envvar="RINGFORT_CONTROLLER",
+        required=required,
+        help="Where a controller listens.",
+    )
+    bundle = click.option(
+        "--bundle",
+        metavar="FILE",
+        type=_FILE,
+        envvar="RINGFORT_BUNDLE",
+        required=required,
+        help="The platform's trust bundle.",
+    )
+    return controller(CREDENTIAL(bundle(function)))
 
 
 def platform_client(controller: str, credential: Path | None, bundle: Path) -> Client:

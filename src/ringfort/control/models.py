@@ -311,6 +311,19 @@ class AuditQuery(Form):
     object: Annotated[str, StringConstraints(max_length=300)] = ""
 
 
+class ErasureForm(Form):
+    """Personal values that shall be erased: wherever they occur, or all of some records."""
+
+    values: list[Annotated[str, StringConstraints(min_length=1, max_length=1000)]] = Field(default=[], max_length=20)
+    records: list[Count] = Field(default=[], max_length=100)
+
+
+class Erasure(Answer):
+    """What was erased."""
+
+    erased: int = Field(description="How many values; those that were erased before are not among them.")
+
+
 class Event(Answer):
     """Something that somebody should know."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from ssl import SSLContext
@@ -17,6 +18,7 @@ from ssl import SSLContext
 from sqlalchemy import Connection, func, insert, select, update
 
 from ringfort.audit.fetching import RemoteWitness
+from ringfort.audit.keeping import Keeping
 from ringfort.audit.log import Log
 from ringfort.audit.notes import parse_signer_key, parse_verifier_key
 from ringfort.audit.publisher import Pending, Publisher
@@ -25,7 +27,7 @@ from ringfort.control.database import Database
 from ringfort.control.errors import ControlError
 from ringfort.control.recording import openings_in
 from ringfort.control.settings import Audit
-from ringfort.control.tables import audit_records, leases
+from ringfort.control.tables import audit_records, erasures, leases
 from ringfort.control.writer import Writer
 
 log = logging.getLogger("ringfort.control.audit")
@@ -61,6 +63,13 @@ class DatabaseOutbox:
             last = connection.execute(select(func.max(audit_records.c.sequence))).scalar()
         return 0 if last is None else last + 1
 
+    def erased(self, after: int) -> tuple[int, list[str]]:
+        """Commitments whose values are not to be kept: those noted after a number, and the last one's number."""
+        wanted = select(erasures).where(erasures.c.number > after).order_by(erasures.c.number)
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).all()
+        return (rows[-1].number if rows else after), [row.commitment for row in rows]
+
 
 class AuditPublisher:
     """The background task of one controller."""
@@ -85,25 +94,28 @@ class AuditPublisher:
         self._wake = asyncio.Event()
         self._published = 0
         self._cleared = 0
+        self._erased = 0
 
     def notice(self) -> None:
         """There may be new records."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Carry, for ever."""
-        pause = LOOK_SECONDS
+        """Carry and erase, for ever. What can't be carried waits longer and longer; erasing waits for nobody."""
+        pause, not_before = LOOK_SECONDS, 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
             try:
-                await self.carry()
-                pause = LOOK_SECONDS
+                await asyncio.to_thread(self._erase)
+                if time.monotonic() >= not_before:
+                    await self.carry()
+                    pause = LOOK_SECONDS
             except Exception as error:  # noqa: BLE001  # it is tried again, and says why it failed
                 log.warning("the audit log is not published: %s", error)
-                await asyncio.sleep(pause)
+                not_before = time.monotonic() + pause
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     async def carry(self) -> None:
@@ -134,6 +146,18 @@ class AuditPublisher:
                 witness.close()
         if checkpoint is not None:
             self._published = checkpoint.checkpoint.size
+
+    def _erase(self) -> None:
+        """Erase beside the log what is not to be kept.
+
+        Never while records are carried: what is read before an erasure and written after it is erased in the next turn.
+        """
+        last, commitments = self._outbox.erased(self._erased)
+        if commitments:
+            with Keeping(self._log.private) as keeping:
+                count = keeping.erase(commitments)
+            log.info("erased %d personal values beside the audit log", count)
+        self._erased = last
 
     def _settle(self, connection: Connection) -> None:
         """What is durable in the log, personal values beside it, need not stay here; and the lease is free again."""

@@ -14,7 +14,7 @@ from ringfort.control import models
 from ringfort.control.authorisation import PLATFORM, Resource
 from ringfort.control.callers import Caller
 from ringfort.control.calls import Call, Outcome
-from ringfort.control.operations import audit, customers, environment, events, nodes, revocations
+from ringfort.control.operations import audit, customers, environment, erasures, events, nodes, revocations
 from ringfort.control.serving import Served
 from ringfort.control.state import State
 
@@ -191,6 +191,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET", "/v1/audit/log/{path}", "fetchLog", "A file of the audit log: checkpoint, tile, bundle of entries.",
         "audit:fetch", BYTES, _platform, audit.fetch_file,
+    ),
+    Operation(
+        "POST", "/v1/audit/erasures", "erasePersonalValues", "Erase personal values; the log and its proofs stay.",
+        "audit:erase", models.Erasure, _platform, change=_with(erasures.erase), form=models.ErasureForm, status=201,
     ),
     Operation(
         "GET", "/v1/events", "listEvents", "What happened and somebody should know.", "event:list", models.Events,

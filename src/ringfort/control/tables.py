@@ -164,6 +164,15 @@ audit_records = Table(
 """One for each change, in its transaction. ``sequence`` is the leaf's index in the log. ``openings``: of what
 the body only commits to, as JSON, until the publisher has put them beside the log; then, or if there are none, ""."""
 
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("commitment", Text, nullable=False),
+    Index("erasures_once", "commitment", unique=True),
+)
+"""Commitments in audit records whose values nobody may keep: each controller erases them beside its log."""
+
 leases = Table(
     "leases",
     metadata,
