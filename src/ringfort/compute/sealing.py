@@ -3,8 +3,8 @@
 Each sealed text has a key of its own, derived from the customer's with a random salt and with what the text is for
 (HKDF, RFC 5869), and is a sequence of chunks under AES-256-GCM whose nonces count them and mark the last: the STREAM
 construction (Hoang, Reyhanitabar, Rogaway, Vizár: Online Authenticated-Encryption and its Nonce-Reuse
-Misuse-Resistance, CRYPTO 2015). So no chunk can be changed, left out, moved or cut off, and no text can stand in for another. Without the
-customer's wrapped key nothing of it can be read again, whoever has the platform's.
+Misuse-Resistance, CRYPTO 2015). So no chunk can be changed, left out, moved or cut off, and no text can stand in for
+another. Without the customer's wrapped key nothing of it can be read again, whoever has the platform's.
 """
 
 from __future__ import annotations
