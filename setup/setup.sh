@@ -130,6 +130,10 @@ install_peers() {
     cp setup/benchmark.lock "$stamp"
 }
 
+# Every command and every node starts with bytecode at hand, even where Python is told not to write any
+# (PYTHONDONTWRITEBYTECODE): without it each start compiles a hundred modules again.
+compile_sources() { "$venv/bin/python" -m compileall -q src >>"$log" 2>&1 || say "src is not writable: commands start slower"; }
+
 # What numba compiles is kept beside its source, so that no large verification has to wait for it.
 warm_up() {
     wanted=$(cat "$venv/setup.stamp" src/ringfort/proof/sweep.py | sha256sum)
@@ -142,6 +146,7 @@ warm_up() {
 install_packages
 install_python_packages
 [ "$purpose" != benchmark ] || install_peers
+compile_sources
 warm_up
 mv "$log" "$venv/setup.log"
 seconds=$(($(date +%s) - started))
