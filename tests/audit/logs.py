@@ -33,7 +33,8 @@ POLICY = parse_policy(f"log {LOG_KEY.public()}\nwitness south {SOUTH_KEY.public(
 class LocalWitness:
     """A witness without a network in between; a `Cosigner`."""
 
-    def __init__(self, directory: Path, key: SignerKey = SOUTH_KEY) -> None:
+    def __init__(self, directory: Path, key: SignerKey = SOUTH_KEY, now: datetime = NOON) -> None:
+        self.now = now
         self.witness = Witness(directory, key, [LOG_KEY.public()])
         self._key = key.public()
 
@@ -42,7 +43,7 @@ class LocalWitness:
         return self._key
 
     def cosign(self, old: int, proof: Sequence[bytes], note: Note) -> Signature:
-        answer = self.witness.add_checkpoint(write_request(old, proof, note), NOON)
+        answer = self.witness.add_checkpoint(write_request(old, proof, note), self.now)
         match answer:
             case Refusal(status=409):
                 raise WitnessConflictError(self._key.name, int(answer.text))

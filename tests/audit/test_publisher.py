@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from ringfort.audit.tiles import bundle_path, tile_path
 from ringfort.audit.tree import Frontier, leaf_hash
 from ringfort.audit.verify import verify
 from tests.audit import logs
-from tests.audit.logs import LOG_KEY, ORIGIN, POLICY, LocalWitness, bodies
+from tests.audit.logs import LOG_KEY, NOON, ORIGIN, POLICY, LocalWitness, bodies
 
 
 class Outbox:
@@ -252,3 +253,26 @@ def test_what_is_served_is_readable_by_whoever_serves_it(tmp_path: Path) -> None
     place = logs.make(tmp_path, 300)
     for path in (place / "public").rglob("*"):
         assert path.stat().st_mode & 0o444 == 0o444 or os.umask(os.umask(0)) & 0o077
+
+
+def test_a_checkpoint_is_cosigned_anew_though_nothing_happened(tmp_path: Path) -> None:
+    """So that its age says something: whoever shows an old state can't show fresh cosignatures."""
+    witness = LocalWitness(tmp_path / "south")
+    with Log.create(tmp_path / "log", ORIGIN) as log:
+        publisher = Publisher(log, LOG_KEY, [witness])
+        assert publisher.publish(refresh=True) is None
+        first = publisher.run(Outbox(bodies(0, 300)))
+        assert first is not None
+        witness.now += timedelta(hours=2)
+        assert publisher.publish() == first
+        again = publisher.publish(refresh=True)
+        assert again is not None
+        assert again.checkpoint == first.checkpoint
+        late, old, fresh = witness.now + timedelta(minutes=1), POLICY.accept(first), POLICY.accept(again)
+        POLICY.check_age(fresh, late, timedelta(hours=1))
+        with pytest.raises(AuditError) as stale:
+            POLICY.check_age(old, late, timedelta(hours=1))
+        assert stale.value.code == "audit-stale"
+        with pytest.raises(AuditError):  # a time that has not come is no proof of being fresh
+            POLICY.check_age(fresh, NOON, timedelta(hours=1))
+        assert verify(Directory(tmp_path / "log"), POLICY, [first]).intact

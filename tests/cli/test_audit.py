@@ -114,6 +114,19 @@ def test_verify_says_intact_or_exactly_what_is_not(place: Path) -> None:
     assert [(it["kind"], it["index"]) for it in document["findings"]] == [("changed", 1)]
 
 
+def test_verify_limits_the_age_of_cosignatures_on_request(place: Path) -> None:
+    words = ("verify", place, "--policy", place.parent / "policy")
+    old = datetime.now(UTC) - logs.NOON
+    assert run(*words, "--max-age", f"{abs(old).days + 2}d").exit_code == 0
+    stale = run(*words, "--max-age", "1s", "--format", "json")
+    assert stale.exit_code == 1
+    assert json.loads(stale.stdout)["code"] == "audit-stale"
+    proof = place.parent / "1.tlog-proof"
+    proof.write_text(run("prove", "1", "--log", place).stdout)
+    assert run("verify", proof, "--policy", place.parent / "policy", "--max-age", "1s").exit_code == 1
+    assert run(*words, "--max-age", "soon").exit_code == 2
+
+
 def test_verify_does_not_accept_a_checkpoint_without_its_witness(place: Path) -> None:
     checkpoint = place / "public" / "checkpoint"
     checkpoint.write_text("".join(checkpoint.read_text().splitlines(keepends=True)[:-1]))

@@ -14,14 +14,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from ringfort.audit.errors import AuditError
 from ringfort.audit.log import Log
 from ringfort.audit.notes import COSIGNATURE, ED25519, SignerKey
 from ringfort.audit.policy import parse_policy
 from ringfort.audit.reading import Directory
 from ringfort.audit.witness import Witness, application, serving
+from ringfort.control import publisher
 from ringfort.control.database import Database
 from ringfort.control.publisher import take_lease
 from ringfort.control.tables import audit_records
+from ringfort.identity.names import Role
+from ringfort.identity.tls import Party
 from tests.control.running import Ground, Running, running
 
 ORIGIN = "test.example/audit"
@@ -32,13 +36,13 @@ TOKEN = "/v1/enrolment-tokens"
 
 
 @contextmanager
-def witness(directory: Path, port: int = 0) -> Iterator[int]:
-    """A real one, over HTTP."""
+def witness(directory: Path, port: int = 0, tls: Party | None = None) -> Iterator[int]:
+    """A real one, over HTTP; under TLS with an identity."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     app = application(Witness(directory, WITNESS_KEY, [LOG_KEY.public()]), lambda: datetime.now(UTC))
-    context = serving(app, "127.0.0.1", port, None)
+    context = serving(app, "127.0.0.1", port, tls.server if tls else None)
     try:
         yield asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(10)
     finally:
@@ -48,7 +52,7 @@ def witness(directory: Path, port: int = 0) -> Iterator[int]:
         loop.close()
 
 
-def audited(ground: Ground, name: str, port: int) -> None:
+def audited(ground: Ground, name: str, port: int, scheme: str = "http") -> None:
     """Settings with an audit log."""
     path = ground.settings(name)
     (ground.directory / "audit.key").write_text(LOG_KEY.secret_text())
@@ -56,7 +60,7 @@ def audited(ground: Ground, name: str, port: int) -> None:
 [audit]
 directory = "audit"
 key = "audit.key"
-witnesses = [{{url = "http://127.0.0.1:{port}", key = "{WITNESS_KEY.public()}"}}]
+witnesses = [{{url = "{scheme}://127.0.0.1:{port}", key = "{WITNESS_KEY.public()}"}}]
 """)
 
 
@@ -130,6 +134,39 @@ def test_nothing_is_lost_or_doubled_while_the_witness_is_away_or_controllers_cha
         until(lambda: size(ground) == 11)
         with Log.create(tmp_path / "audit", ORIGIN) as log:
             assert log.bodies(0, 20) == bodies(two.controller.database)
+
+
+@pytest.mark.parametrize("role", [Role.WITNESS, Role.SERVICE, Role.NODE])
+def test_only_who_proves_to_be_a_witness_is_asked_to_cosign(tmp_path: Path, role: Role) -> None:
+    """Another identity of the platform at its address, even with the witness's own key, gets no checkpoint to see."""
+    ground = Ground(tmp_path)
+    party = Party(ground.credential(role, "south"), ground.store.bundle())
+    with witness(tmp_path / "witness", tls=party) as port:
+        audited(ground, "controller-1", port, "https")
+        with running(ground) as controller:
+            call(controller, 1)
+            if role is Role.WITNESS:
+                until(lambda: size(ground) == 1)
+                return
+            assert controller.controller.publisher is not None
+            with pytest.raises(AuditError, match="is somebody else"):
+                controller.run(controller.controller.publisher.carry())
+            assert size(ground) == 0
+            assert list((tmp_path / "witness").glob("*.fork*")) == []
+
+
+def test_an_idle_controller_has_its_checkpoint_cosigned_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher, "COSIGN_SECONDS", 1.0)
+    ground = Ground(tmp_path)
+    checkpoint = tmp_path / "audit" / "public" / "checkpoint"
+    with witness(tmp_path / "witness") as port:
+        audited(ground, "controller-1", port)
+        with running(ground) as controller:
+            call(controller, 1)
+            until(lambda: size(ground) == 1)
+            before = checkpoint.read_text()
+            until(lambda: checkpoint.read_text() != before)
+            assert size(ground) == 1
 
 
 def test_one_controller_at_a_time_holds_the_lease(tmp_path: Path) -> None:

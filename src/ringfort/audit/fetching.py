@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from ringfort.audit.notes import Note, Signature, VerifierKey, parse_signatures
 from ringfort.audit.reading import MissingFileError
 from ringfort.audit.tree import Hash
 from ringfort.audit.witnessing import write_request
+from ringfort.errors import RingfortError
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_ANSWER = 64 * 1024
@@ -75,6 +76,10 @@ class Cosigner(Protocol):
         """
 
 
+Check = Callable[[ssl.SSLSocket], None]
+"""Looks at who is there, after the handshake and before anything is sent; raises a `RingfortError` at somebody else."""
+
+
 class RemoteWitness:
     """A witness behind a URL; a `Cosigner`. Not safe for several threads at once.
 
@@ -82,11 +87,14 @@ class RemoteWitness:
         key: whose cosignature is wanted.
         url: the submission prefix.
         tls: the client's context for ``https``.
+        check: who may be there; without it whoever that context accepts.
     """
 
-    def __init__(self, key: VerifierKey, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, key: VerifierKey, url: str, tls: ssl.SSLContext | None = None, check: Check | None = None
+    ) -> None:
         self._key = key
-        self._caller = _Caller(url, tls)
+        self._caller = _Caller(url, tls, check)
 
     @property
     def key(self) -> VerifierKey:
@@ -116,7 +124,8 @@ class RemoteWitness:
 class _Caller:
     """One connection to one server, made anew when it was dropped."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None, check: Check | None = None) -> None:
+        self._check = check
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise AuditError("audit-url", f"{url} is no URL of http or https")
@@ -133,7 +142,7 @@ class _Caller:
         """Status and content of one request.
 
         Raises:
-            AuditError: the server can't be reached, or answers with more than ``limit`` bytes.
+            AuditError: the server can't be reached, is somebody else, or answers with more than ``limit`` bytes.
         """
         for last in (False, True):
             try:
@@ -145,6 +154,8 @@ class _Caller:
         raise AssertionError
 
     def _once(self, method: str, path: str, body: bytes | None, limit: int) -> tuple[int, bytes]:
+        if self._connection.sock is None:
+            self._open()
         self._connection.request(method, self._prefix + path, body)
         with closing(self._connection.getresponse()) as response:
             data = response.read(limit + 1)
@@ -152,6 +163,18 @@ class _Caller:
                 self.close()
                 raise AuditError("audit-file", f"{self.url}{path} is longer than {limit} bytes")
             return response.status, data
+
+    def _open(self) -> None:
+        self._connection.connect()
+        if self._check is None:
+            return
+        if not isinstance(self._connection.sock, ssl.SSLSocket):
+            raise AuditError("audit-wrong-server", f"{self.url} is not under TLS, so nobody knows who is there")
+        try:
+            self._check(self._connection.sock)
+        except RingfortError as error:
+            self.close()
+            raise AuditError("audit-wrong-server", f"{self.url} is somebody else: {error.message}") from error
 
     def close(self) -> None:
         self._connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ringfort.audit.checkpoint import Checkpoint, SignedCheckpoint, cosigned_by, signed_by
 from ringfort.audit.errors import AuditError
@@ -30,6 +30,10 @@ class Group:
 
     threshold: int
     members: tuple[str, ...]
+
+
+CLOCKS_APART = timedelta(minutes=5)
+"""How far a witness's clock may be ahead of the verifier's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,22 @@ class Policy:
                 "without its witnesses a log can show everybody another history; ask why they did not cosign",
             )
         return Accepted(signed, cosigned)
+
+    def check_age(self, accepted: Accepted, now: datetime, oldest: timedelta) -> None:
+        """Check that the quorum cosigned lately: who shows an old state for long can't show these.
+
+        Raises:
+            AuditError: ``audit-stale``.
+        """
+        recent = {name for name, time in accepted.witnesses.items() if now - oldest <= time <= now + CLOCKS_APART}
+        if not self.agreed(recent):
+            times = ", ".join(f"{name} at {time:%F %T} UTC" for name, time in accepted.witnesses.items())
+            raise AuditError(
+                "audit-stale",
+                f"the checkpoint of {accepted.checkpoint.size} records was cosigned by {times}: "
+                f"not by {self.quorum} within {oldest}",
+                "an old state is shown, or the controllers have not reached their witnesses since",
+            )
 
     def agreed(self, cosigned: object) -> bool:
         """Whether the witnesses named in ``cosigned`` (anything with ``in``) are the quorum."""

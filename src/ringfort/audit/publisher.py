@@ -67,15 +67,18 @@ class Publisher:
         self._witnesses = tuple(witnesses)
         self._needed = needed
 
-    def run(self, outbox: Outbox) -> SignedCheckpoint | None:
+    def run(self, outbox: Outbox, *, refresh: bool = False) -> SignedCheckpoint | None:
         """Append what waits and publish it; gives the checkpoint that is then the last.
+
+        Args:
+            refresh: as for `publish`.
 
         Raises:
             AuditError: as `take` and `publish` do; repeating is always safe.
         """
         while self.take(outbox):
             pass
-        return self.publish()
+        return self.publish(refresh=refresh)
 
     def take(self, outbox: Outbox) -> int:
         """Append one batch of waiting records durably; gives how many."""
@@ -88,8 +91,11 @@ class Publisher:
         self._log.append([item.body for item in waiting], first)
         return len(waiting)
 
-    def publish(self) -> SignedCheckpoint | None:
+    def publish(self, *, refresh: bool = False) -> SignedCheckpoint | None:
         """Publish a checkpoint over everything that is acknowledged; none while there is nothing.
+
+        Args:
+            refresh: have the last one cosigned anew when there is nothing more; else it stays as it is.
 
         The order makes every crash harmless: records are durable before tiles, tiles before the signature, the
         signature is kept before a witness sees it, and the checkpoint is replaced last.
@@ -104,10 +110,10 @@ class Publisher:
                 size = journal.position.index
                 start = old.checkpoint.size if old else 0
                 leaves = journal.leaves[len(journal.leaves) - (size - start) :] if size > start else []
-            if not leaves:
+            if not leaves and (old is None or not refresh):
                 return old
             try:
-                return self._extend(old, leaves)
+                return self._extend(old, leaves) if leaves or old is None else self._again(old)
             except OSError as error:
                 raise AuditError(
                     "audit-log-full",
@@ -124,6 +130,13 @@ class Publisher:
         replace_file(self._log.public / "checkpoint", str(cosigned).encode())
         drop_partials(self._log.public, before.size, cosigned.checkpoint.size)
         self._renew_journal(cosigned.checkpoint.size)
+        return cosigned
+
+    def _again(self, old: SignedCheckpoint) -> SignedCheckpoint:
+        """The same state, cosigned now: so that its age tells whether an old one is shown."""
+        self._check_own(old)
+        cosigned = self._cosigned(self._sign(old.checkpoint))
+        replace_file(self._log.public / "checkpoint", str(cosigned).encode())
         return cosigned
 
     def _check_own(self, old: SignedCheckpoint | None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
@@ -20,9 +21,28 @@ from ringfort.cli.telling_audit import as_json, print_entry, print_line, print_v
 from ringfort.errors import RingfortError
 
 if TYPE_CHECKING:
+    from ringfort.audit.policy import Accepted, Policy
     from ringfort.audit.verify import Verdict
 
 _INDEX = click.IntRange(min=0)
+
+
+UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+class _Age(click.ParamType[timedelta]):
+    """A number and a unit."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:  # noqa: ANN401
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no time; write 90m, 26h or 7d", param, ctx)
+        return int(found[1]) * UNITS[found[2]]
+
+
+AGE = _Age()
 
 
 @click.group(
@@ -152,10 +172,20 @@ Examples:
     multiple=True,
     help="A checkpoint kept from earlier, or another witness's: a file or a URL. Repeat it for more.",
 )
+@click.option(
+    "--max-age", metavar="TIME", type=AGE, help="How old the quorum's cosignatures may be, as in 90m, 26h, 7d."
+)
 @click.option("--keep", metavar="FILE", help="Keep the checkpoint that was verified, for --since the next time.")
 @FORMAT
 @click.pass_context
-def verify(ctx: click.Context, source: Source, since: tuple[str, ...], keep: str | None, format_: str) -> None:
+def verify(
+    ctx: click.Context,
+    source: Source,
+    since: tuple[str, ...],
+    max_age: timedelta | None,
+    keep: str | None,
+    format_: str,
+) -> None:
     """Verify a log, or one record's proof, against whom the policy trusts: offline, without the controller.
 
     Every record is read and hashed up to the root that the log signed and its witnesses cosigned. Says exactly which
@@ -168,10 +198,11 @@ def verify(ctx: click.Context, source: Source, since: tuple[str, ...], keep: str
     policy = source.policy
     assert policy is not None
     if Path(source.place).is_file():
-        ctx.exit(_verify_proof(Path(source.place), source, format_))
+        ctx.exit(_verify_proof(Path(source.place), policy, max_age, format_))
     kept = [source.checkpoint_at(place) for place in since]
     try:
         verdict = judge(source.files, policy, kept, len(os.sched_getaffinity(0)))
+        _check_age(policy, verdict.accepted, max_age)
     except AuditError as error:
         if error.code not in NOT_ACCEPTED:
             raise
@@ -183,7 +214,7 @@ def verify(ctx: click.Context, source: Source, since: tuple[str, ...], keep: str
 
 
 NOT_ACCEPTED = frozenset(
-    {"audit-unwitnessed", "audit-unsigned", "audit-unknown-log", "audit-signature", "audit-not-included"}
+    {"audit-unwitnessed", "audit-stale", "audit-unsigned", "audit-unknown-log", "audit-signature", "audit-not-included"}
 )
 """Codes that are verdicts about the log, not about the call."""
 
@@ -199,15 +230,20 @@ def _refused(error: RingfortError, format_: str) -> int:
     return 1
 
 
-def _verify_proof(path: Path, source: Source, format_: str) -> int:
+def _check_age(policy: Policy, accepted: Accepted, max_age: timedelta | None) -> None:
+    if max_age is not None:
+        policy.check_age(accepted, datetime.now(UTC), max_age)
+
+
+def _verify_proof(path: Path, policy: Policy, max_age: timedelta | None, format_: str) -> int:
     from ringfort.audit.errors import AuditError
     from ringfort.audit.history import read_entry
     from ringfort.audit.proof import parse_proof
 
-    assert source.policy is not None
     proof = parse_proof(path.read_bytes())
     try:
-        accepted = proof.verify(source.policy)
+        accepted = proof.verify(policy)
+        _check_age(policy, accepted, max_age)
     except AuditError as error:
         if error.code not in NOT_ACCEPTED:
             raise

@@ -66,7 +66,7 @@ class Controller:
         self.party = Party(identities.read_credential(settings.credential), bundle)
         online: Signer | None = read_signer(settings.online_key, None) if settings.online_key is not None else None
         log_directory = settings.audit.directory if settings.audit is not None else None
-        self._publisher: AuditPublisher | None = None
+        self.publisher: AuditPublisher | None = None
         self.served = Served(bundle.trust_domain, authority, online, log_directory)
         self._operators = {
             name: Assignment(tuple(operator.roles), tuple(operator.sites))
@@ -94,15 +94,15 @@ class Controller:
         await self._trust.look()
         self._tasks.append(asyncio.create_task(self._trust.run()))
         if self._settings.audit is not None:
-            self._publisher = AuditPublisher(
+            self.publisher = AuditPublisher(
                 self._settings.audit,
                 f"{self.party.credential.identity.name}#{secrets.token_hex(4)}",
                 self.database,
                 self.writer,
-                lambda: self.party.client,
+                self.party,
             )
-            self.writer.on_commit(self._publisher.notice)
-            self._tasks.append(asyncio.create_task(self._publisher.run()))
+            self.writer.on_commit(self.publisher.notice)
+            self._tasks.append(asyncio.create_task(self.publisher.run()))
         self.platform_addresses = await self._listen(
             self.dispatcher.application(customers=False, identify=self._platform), self._settings.listen.platform, False
         )
@@ -124,8 +124,8 @@ class Controller:
         for listener in self._listeners:
             await listener.close()
         await self.writer.close()
-        if self._publisher is not None:
-            self._publisher.close()
+        if self.publisher is not None:
+            self.publisher.close()
         await asyncio.to_thread(self.database.close)
 
     # -- listeners -------------------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from ssl import SSLContext
+from ssl import SSLSocket
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from ringfort.audit.fetching import RemoteWitness
+from ringfort.audit.fetching import Check, RemoteWitness
 from ringfort.audit.keeping import Keeping
 from ringfort.audit.log import Log
 from ringfort.audit.notes import parse_signer_key, parse_verifier_key
@@ -29,6 +29,9 @@ from ringfort.control.recording import openings_in
 from ringfort.control.settings import Audit
 from ringfort.control.tables import audit_records, erasures, leases
 from ringfort.control.writer import Writer
+from ringfort.identity.names import Role
+from ringfort.identity.tls import Party, peer
+from ringfort.identity.verification import roles
 
 log = logging.getLogger("ringfort.control.audit")
 
@@ -38,6 +41,8 @@ LOOK_SECONDS = 2.0
 """How often to look for records of other controllers; own ones are carried at once."""
 
 LONGEST_PAUSE = 30.0
+COSIGN_SECONDS = 3600.0
+"""How often a checkpoint is cosigned anew though nothing happens: by its age auditors see an old one."""
 
 
 class DatabaseOutbox:
@@ -74,10 +79,8 @@ class DatabaseOutbox:
 class AuditPublisher:
     """The background task of one controller."""
 
-    def __init__(
-        self, settings: Audit, holder: str, database: Database, writer: Writer, tls: Callable[[], SSLContext]
-    ) -> None:
-        """Open the log, or make it.
+    def __init__(self, settings: Audit, holder: str, database: Database, writer: Writer, party: Party) -> None:
+        """Open the log, or make it. ``party``: who speaks with witnesses.
 
         Raises:
             RingfortError: a key can't be read, or the directory is another log's.
@@ -90,7 +93,8 @@ class AuditPublisher:
         self._needed = settings.needed
         self._log = Log.create(settings.directory, self._key.name)
         self._outbox = DatabaseOutbox(database)
-        self._holder, self._writer, self._tls = holder, writer, tls
+        self._holder, self._writer, self._party = holder, writer, party
+        self._cosign_at = 0.0
         self._wake = asyncio.Event()
         self._published = 0
         self._cleared = 0
@@ -124,12 +128,13 @@ class AuditPublisher:
         Raises:
             AuditError: too few witnesses cosign, or the log is damaged; it is safe to try again.
         """
-        if await asyncio.to_thread(self._outbox.size) <= self._published:
+        is_old = time.monotonic() >= self._cosign_at
+        if await asyncio.to_thread(self._outbox.size) <= self._published and not is_old:
             return
         if not await self._writer.run(lambda connection: take_lease(connection, LEASE, self._holder)):
             return
         try:
-            await asyncio.to_thread(self._publish)
+            await asyncio.to_thread(self._publish, is_old)
         finally:
             await self._writer.run(self._settle)
 
@@ -137,15 +142,24 @@ class AuditPublisher:
         """Close the log's files."""
         self._log.close()
 
-    def _publish(self) -> None:
-        witnesses = [RemoteWitness(key, url, self._tls()) for key, url in self._witnesses]
+    def _publish(self, refresh: bool) -> None:
+        witnesses = [RemoteWitness(key, url, self._party.client, self._check(url)) for key, url in self._witnesses]
         try:
-            checkpoint = Publisher(self._log, self._key, witnesses, self._needed).run(self._outbox)
+            checkpoint = Publisher(self._log, self._key, witnesses, self._needed).run(self._outbox, refresh=refresh)
         finally:
             for witness in witnesses:
                 witness.close()
         if checkpoint is not None:
             self._published = checkpoint.checkpoint.size
+        self._cosign_at = time.monotonic() + COSIGN_SECONDS
+
+    def _check(self, url: str) -> Check | None:
+        """Whoever answers has to be a witness, at that address; in the clear (on loopback) nobody can show that."""
+
+        def check(connection: SSLSocket) -> None:
+            peer(connection, connection.getpeername()[0], self._party.bundle, now(), expected=roles(Role.WITNESS))
+
+        return check if url.startswith("https:") else None
 
     def _erase(self) -> None:
         """Erase beside the log what is not to be kept.
