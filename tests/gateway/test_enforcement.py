@@ -451,7 +451,7 @@ def test_a_key_that_is_not_the_certificates_changes_nothing(gate: Gate) -> None:
     own = key + good.partition(key)[2].partition(certificate)[0]
     try:
         write_private(path, own + other[other.index(certificate) :].partition(key)[0])
-        with pytest.raises(RingfortError, match="the enforcement point doesn't"):
+        with pytest.raises(RingfortError, match="HAProxy doesn't"):
             gate.apply()
     finally:
         write_private(path, good)

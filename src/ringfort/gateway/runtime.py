@@ -21,7 +21,9 @@ class RuntimeRefusedError(RingfortError):
     """HAProxy doesn't answer, or says no."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("enforcement-point", message, "its node starts it again; see docs/identity-check.md")
+        super().__init__(
+            "enforcement-point", message, "its node starts it again; see docs/identity-check.md and docs/gateway.md"
+        )
 
 
 def ask(path: str, command: str) -> str:
@@ -45,7 +47,7 @@ def ask(path: str, command: str) -> str:
                         f"more than {LARGEST:,} bytes in answer to {command.split(maxsplit=1)[0]!r}"
                     )
     except OSError as error:
-        raise RuntimeRefusedError(f"the enforcement point at {path} doesn't answer: {error}") from error
+        raise RuntimeRefusedError(f"HAProxy at {path} doesn't answer: {error}") from error
     return b"".join(parts).decode(errors="replace")
 
 
@@ -57,7 +59,7 @@ def order(path: str, command: str) -> None:
     """
     answer = ask(path, command).strip()
     if answer:
-        raise RuntimeRefusedError(f"the enforcement point refuses {command.splitlines()[0]!r}: {answer}")
+        raise RuntimeRefusedError(f"HAProxy refuses {command.splitlines()[0]!r}: {answer}")
 
 
 def variable(path: str, name: str) -> str:
@@ -70,7 +72,7 @@ def entries(path: str, file: str) -> frozenset[str]:
     """What a list that was loaded from ``file`` holds now."""
     answer = ask(path, f"show acl {file}")
     if answer.startswith("Unknown"):
-        raise RuntimeRefusedError(f"the enforcement point has no list {file}")
+        raise RuntimeRefusedError(f"HAProxy has no list {file}")
     return frozenset(line.split(" ", 1)[1].strip() for line in answer.splitlines() if line.startswith("0x"))
 
 
@@ -124,11 +126,11 @@ def replace_material(path: str, material: Material, pem: bytes) -> bool:
     name = f"ssl {material.kind} {material.path}"
     answer = ask(path, f"set {name} <<\n{lines}\n")
     if "ransaction created" not in answer:
-        raise RuntimeRefusedError(f"the enforcement point doesn't take {material.path}: {' '.join(answer.split())}")
+        raise RuntimeRefusedError(f"HAProxy doesn't take {material.path}: {' '.join(answer.split())}")
     answer = ask(path, f"commit {name}")
     if "Success!" not in answer:
         _abort(path, material.kind)
-        raise RuntimeRefusedError(f"the enforcement point doesn't use {material.path}: {' '.join(answer.split())}")
+        raise RuntimeRefusedError(f"HAProxy doesn't use {material.path}: {' '.join(answer.split())}")
     return True
 
 

@@ -1,0 +1,115 @@
+"""Apply what is public to the HAProxy of this host, with as little change as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ringfort.errors import RingfortError
+from ringfort.gateway import process
+from ringfort.gateway.edge import servers
+from ringfort.gateway.edge.model import Edge, Endpoint, Server
+from ringfort.gateway.edge.render import Place, backends, render
+from ringfort.identity.certificates import UNREADABLE
+
+Write = Callable[[Path, bytes], None]
+"""Replaces a file, whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done.
+
+    Attributes:
+        process: ``kept``, ``renewed`` (certificates, in the running process), ``restarted`` (another took over) or
+            ``started``.
+        replaced: instances that took a place, as BACKEND/NAME.
+        without: public names that get no TLS now, and why.
+    """
+
+    process: str
+    replaced: tuple[str, ...]
+    without: dict[str, str]
+
+
+def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: float = 30.0) -> Applied:
+    """Serve ``edge`` from the network namespace of this thread.
+
+    Connections that stand go on whatever changes. Other instances take their places one after the other, each when it
+    is well and its predecessor has drained; other names, limits or numbers of instances start a process that takes
+    the listening sockets over.
+
+    Raises:
+        RingfortError: HAProxy refuses something, or an instance isn't well; what served before goes on.
+    """
+    usable, without = with_usable_certificates(edge)
+    wanted = render(usable, place)
+    before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
+    done = process.apply(wanted, place, write)
+    replaced: list[str] = []
+    if done in ("kept", "renewed") and before is not None:
+        for one, backend, server in _changed(usable, before):
+            servers.replace(place, one, backend, server, leave=leave, come=come)
+            replaced.append(f"{backend}/{server.name}")
+    return Applied(done, tuple(replaced), without)
+
+
+def is_current(edge: Edge, place: Place) -> bool:
+    """Whether exactly that is served, so that `apply` would change nothing."""
+    usable, _ = with_usable_certificates(edge)
+    if not process.is_current(render(usable, place), place):
+        return False
+    try:
+        return not list(_changed(usable, _addresses(usable, place)))
+    except RingfortError:
+        return False
+
+
+def _addresses(edge: Edge, place: Place) -> dict[str, dict[str, Server]]:
+    """What the running process has, by backend and name; servers that don't get visitors now count as another."""
+    found: dict[str, dict[str, Server]] = {}
+    for backend in backends(edge):
+        states = servers.running(place, backend)
+        found[backend] = {name: one.server for name, one in states.items() if not one.is_leaving}
+    return found
+
+
+def _changed(edge: Edge, before: dict[str, dict[str, Server]]) -> Iterable[tuple[Endpoint, str, Server]]:
+    by_name = {one.name: one for one in edge.endpoints}
+    for backend, wanted in backends(edge).items():
+        for server in wanted:
+            if before.get(backend, {}).get(server.name) != server:
+                yield by_name[backend.rpartition(":")[2]], backend, server
+
+
+def with_usable_certificates(edge: Edge) -> tuple[Edge, dict[str, str]]:
+    """The edge without certificates that HAProxy would refuse, and why it would, by public name.
+
+    One customer's damaged file must not keep the others from being served.
+    """
+    without: dict[str, str] = {}
+    endpoints = []
+    for one in edge.endpoints:
+        fault = _fault(one.certificate) if one.certificate else ""
+        if fault:
+            without[one.name] = fault
+            endpoints.append(replace(one, certificate=""))
+        else:
+            endpoints.append(one)
+    return (replace(edge, endpoints=tuple(endpoints)) if without else edge), without
+
+
+def _fault(path: str) -> str:
+    try:
+        pem = Path(path).read_bytes()
+        chain, key = x509.load_pem_x509_certificates(pem), load_pem_private_key(pem, None)
+        matches = chain[0].public_key() == key.public_key()
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
+    except UNREADABLE as error:
+        return f"{path} holds no certificate with its key: {error}"
+    return "" if matches else f"{path}: the key is not the certificate's"
