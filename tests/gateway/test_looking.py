@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from ringfort.gateway.glance import glance
 from ringfort.gateway.haproxy import Files
 from ringfort.lab.authority import Authority
 from ringfort.lab.state import write_private
-from tests.gateway.test_enforcement import DESK, HERE, SITES, WEB, Gate, free_port
+from tests.gateway.test_enforcement import DESK, HERE, SITES, WEB, Gate, Service, free_port
 
 APP = "spiffe://gate.example/service/app"
 
@@ -33,12 +35,15 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     made = Gate(authority, directory, files, port, check)
     made.issue("app", APP, HERE)
     made.apply()
+    service = Service(port)
     yield made
+    service.close()
     process.end(files)
 
 
 @pytest.fixture
 def gate(started: Gate) -> Iterator[Gate]:
+    started.write_lists()
     started.apply()
     yield started
     started.apply()
@@ -110,6 +115,26 @@ def test_another_configuration_and_no_process_are_noticed(gate: Gate) -> None:
     process.end(gate.files)
     assert seen(gate) == ""
     assert process.differences(gate.wanted(), gate.files) == ("- the process: none runs, or it doesn't answer",)
+
+
+def test_a_process_that_only_says_it_is_ours_is_found_and_replaced(gate: Gate) -> None:
+    """Reloaded by hand with a check less, and the file put back at once: its digest is the right one."""
+    path = Path(gate.files.configuration)
+    text = path.read_text()
+    path.write_text(text.replace("use_backend app.caller-not-allowed unless known", ""))
+    ours = process.running(gate.files)
+    assert ours is not None
+    words = [process.PROGRAM, "-D", "-f", str(path), "-x", gate.files.socket, "-sf", str(ours.pid)]
+    subprocess.run(words, check=True, capture_output=True)
+    path.write_text(text)
+    evil = gate.issue("evil", "spiffe://gate.example/service/evil", HERE)
+    deadline = time.monotonic() + 5
+    while gate.call(evil) != b"hello\n":  # until the one before has let go of the port
+        assert time.monotonic() < deadline
+    assert "the process: another one, that was not started here" in process.differences(gate.wanted(), gate.files)
+    gate.apply()
+    assert gate.call(evil) == b""
+    assert process.differences(gate.wanted(), gate.files) == ()
 
 
 def test_nobody_who_has_ended_is_left_unburied(gate: Gate) -> None:

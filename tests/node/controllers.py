@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import ssl
@@ -22,7 +23,7 @@ from ringfort.identity.authority import Issuer
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import checked_public_key, new_key, to_pem
 from ringfort.identity.credential import Credential
-from ringfort.identity.names import Identity, Role
+from ringfort.identity.names import Identity, Role, parse
 from ringfort.identity.tls import peer, server_context
 from ringfort.identity.verification import roles
 
@@ -39,6 +40,12 @@ class Controller:
         self.version = 0
         self.reports: list[dict[str, Any]] = []
         self.renewals = 0
+        self.renewed: list[str] = []
+        """Other identities than a node's own that certificates were asked for, in order."""
+        self.lists = b""
+        self.lists_number = 1
+        self.later: list[tuple[int, str]] = []
+        """How the next calls are put off: a status, and what Retry-After says."""
         self.asked: list[int] = []
         """What each question for news knew already."""
         self.lifetime_seconds = 3600.0
@@ -62,6 +69,15 @@ class Controller:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @property
+    def desired(self) -> dict[str, Any]:
+        digest = hashlib.sha256(self.bundle.to_pem()).hexdigest()
+        return {"version": self.version, "lists": self.lists_number, "bundle": digest}
+
+    def knows(self, query: dict[str, str]) -> bool:
+        known = {"version": query["known"], "lists": query.get("lists"), "bundle": query.get("bundle")}
+        return all(known[key] in (None, str(value)) for key, value in self.desired.items())
 
     def cut(self) -> None:
         """End every connection and answer no more."""
@@ -142,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         controller, parts = self.server.controller, urlsplit(self.path)
+        if self._puts_off():
+            return
         if parts.path.startswith("/v1/environment/"):
             path = controller.repository / parts.path.removeprefix("/v1/environment/")
             if path.is_file():
@@ -149,12 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._problem(404, "not-found")
         elif parts.path == f"/v1/nodes/{self.peer.identity.name}/desired":
-            known = int(parse_qs(parts.query)["known"][0])
-            controller.asked.append(known)
+            query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+            controller.asked.append(int(query["known"]))
             deadline = time.monotonic() + 25
-            while controller.version == known and time.monotonic() < deadline and controller.answers:
+            while controller.knows(query) and time.monotonic() < deadline and controller.answers:
                 time.sleep(NEWS_SECONDS)
-            self._json(200, {"version": controller.version})
+            self._json(200, controller.desired)
+        elif parts.path == "/v1/revocations/lists":
+            self._answer(200, controller.lists, "application/octet-stream")
         elif parts.path == "/v1/identity/bundle":
             self._answer(200, controller.bundle.to_pem(), "application/octet-stream")
         else:
@@ -164,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         controller = self.server.controller
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         name = self.peer.identity.name
+        if self._puts_off():
+            return
         if self.path == f"/v1/nodes/{name}/reports":
             if controller.refuses_reports:
                 self._problem(503, "busy")
@@ -172,25 +194,40 @@ class _Handler(BaseHTTPRequestHandler):
             controller.reports.append({**body, **known})
             self._json(200, {"version": controller.version, "events": len(body["events"])})
         elif self.path == f"/v1/nodes/{name}/renewals":
+            if "identity" in body:
+                controller.renewed.append(body["identity"])
+                self._issue(parse(body["identity"]), body["csr"])
+                return
             controller.renewals += 1
-            self._issue(name, body["csr"])
+            self._issue(Identity(controller.issuer.trust_domain, Role.NODE, name), body["csr"])
         elif self.path == "/v1/enrolments" and self.peer.identity.role is Role.ENROLMENT:
             serial = self.peer.certificate.serial_number
             if serial in controller.used_tokens:
                 self._problem(403, "token-used")
                 return
             controller.used_tokens.add(serial)
-            self._issue(name, body["csr"])
+            self._issue(Identity(controller.issuer.trust_domain, Role.NODE, name), body["csr"])
         else:
             self._problem(404, "not-found")
 
-    def _issue(self, name: str, csr: str) -> None:
+    def _puts_off(self) -> bool:
+        if not self.server.controller.later:
+            return False
+        status, after = self.server.controller.later.pop(0)
+        self.send_response(status)
+        for header, value in (("Retry-After", after), ("Content-Length", "0"), ("Connection", "close")):
+            self.send_header(header, value)
+        self.end_headers()
+        self.close_connection = True
+        return True
+
+    def _issue(self, identity: Identity, csr: str) -> None:
         controller = self.server.controller
         request = x509.load_pem_x509_csr(csr.encode())
         assert request.is_signature_valid
         issuer = controller.issuer
         leaf = issuer.issue(
-            Identity(issuer.trust_domain, Role.NODE, name),
+            identity,
             [ip_address(self.client_address[0])],
             checked_public_key(request.public_key()),
             datetime.now(UTC),

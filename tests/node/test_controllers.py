@@ -25,6 +25,7 @@ from ringfort.node.client import Client
 from ringfort.node.enrolment import enrol
 from ringfort.node.errors import ControllerError
 from ringfort.node.membership import Membership
+from ringfort.node.ports import Desired
 from ringfort.node.run import identity
 from ringfort.publishing.fetching import UnreachableError
 from tests.node.controllers import Controller
@@ -177,7 +178,7 @@ def asked(machine: World, answer: Answer) -> ControllerError:
     client = client_of(machine, answer.port)
     try:
         with pytest.raises(ControllerError) as caught:
-            client.desired(0, 0)
+            client.desired(Desired(0), 0)
     finally:
         client.close()
         answer.close()
@@ -229,8 +230,8 @@ def test_the_next_controller_is_asked_when_one_does_not_answer(machine: World) -
     here = ip_address("127.0.0.1")
     client = Client(MACHINE, ((here, dead), (here, machine.controller.port)), member.connect)
     machine.controller.version = 3
-    assert client.desired(0, 0) == 3
-    assert client.desired(0, 0) == 3
+    assert client.desired(Desired(0), 0).version == 3
+    assert client.desired(Desired(0), 0).version == 3
     assert len(machine.controller.accepted) == 1, "the connection is kept"
     client.close()
 
@@ -239,7 +240,7 @@ def test_a_file_that_is_not_wanted_to_its_end_spoils_no_later_answer(machine: Wo
     machine.publish(1)
     client = client_of(machine, machine.controller.port)
     next(client.fetch("metadata/1.root.json"))
-    assert client.desired(0, 0) == 1
+    assert client.desired(Desired(0), 0).version == 1
     client.close()
 
 

@@ -15,6 +15,7 @@ from ringfort.node.errors import ControllerError
 from ringfort.node.journal import Revision
 from ringfort.node.listener import Listener
 from ringfort.node.policy import closed_policy
+from ringfort.node.ports import Desired
 from ringfort.publishing.fetching import DirectoryFetcher, UnreachableError
 from ringfort.publishing.trust import Trust
 from tests.publishing.house import DAY, NOW, House, build
@@ -26,7 +27,16 @@ class Silent:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def desired(self, known: int, seconds: float) -> int:
+    def desired(self, known: Desired, seconds: float) -> Desired:
+        raise ControllerError("unreachable", "no answer")
+
+    def renew(self, csr: str, identity: str = "") -> str:
+        raise ControllerError("unreachable", "no answer")
+
+    def lists(self) -> bytes:
+        raise ControllerError("unreachable", "no answer")
+
+    def bundle(self) -> bytes:
         raise ControllerError("unreachable", "no answer")
 
     def report(self, document: dict[str, Any], *, fresh: bool) -> None:
@@ -126,11 +136,11 @@ class Hiccup(Silent):
         super().__init__(directory)
         self.heard, self.claims, self.fetches = heard, 0, 0
 
-    def desired(self, known: int, seconds: float) -> int:
+    def desired(self, known: Desired, seconds: float) -> Desired:
         self.claims += 1
-        if known == 1:
+        if known.version == 1:
             self.heard.stop.set()
-        return 1
+        return Desired(1)
 
     def fetch(self, path: str) -> Iterator[bytes]:
         self.fetches += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from tuf.api.metadata import Metadata, Targets
 
 from ringfort.environment.load import load
@@ -26,6 +28,7 @@ from ringfort.identity.bundle import Bundle
 from ringfort.identity.certificates import new_key
 from ringfort.identity.credential import Credential
 from ringfort.identity.names import Identity, Role
+from ringfort.identity.revocation import Revoked, sign_list
 from ringfort.kernel import nft
 from ringfort.lab import netns
 from ringfort.network.compile import compile_device
@@ -75,6 +78,14 @@ def authority() -> tuple[Root, Issuer, Bundle]:
     return root, issuer, Bundle.of([root.certificate, issuer.certificate])
 
 
+def lists(*entries: Revoked, number: int = 1) -> bytes:
+    """The revocation lists of both authorities, with these entries."""
+    root, issuer, _ = authority()
+    now = datetime.now(UTC)
+    signed_by = [sign_list(one, number, entries, now) for one in (root, issuer)]
+    return b"".join(crl.public_bytes(Encoding.PEM) for crl in signed_by)
+
+
 def credential(
     role: Role = Role.NODE, name: str = MACHINE, address: str = "127.0.0.1", lifetime: timedelta = timedelta(hours=12)
 ) -> Credential:
@@ -98,7 +109,9 @@ class World:
         _, issuer, bundle = authority()
         self.house = house(directory)
         self.controller = Controller(self.house.directory, issuer, bundle)
+        self.controller.lists = lists()
         self.state = directory / "state"
+        self.runtime = directory / "run"
         self.configuration = directory / "node.toml"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.configure()
@@ -110,6 +123,8 @@ class World:
             f'controllers = ["127.0.0.1:{self.controller.port}"]',
             f'state = "{self.state}"',
             "sysctl = false" if "sysctl" not in more else "",
+            'enforcement-point = ""' if "enforcement-point" not in more else "",
+            f'runtime = "{self.runtime}"',
             *(f"{key} = {value}" for key, value in more.items()),
             "[devices]",
             *(f'"{device}" = "{space}"' for device, space in self.spaces.items()),
@@ -191,6 +206,8 @@ class World:
 
     def close(self) -> None:
         print(self.log()[-5000:])  # a test that fails shows it
+        with contextlib.suppress(OSError):
+            print((self.state / "status.json").read_text())
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
@@ -201,8 +218,8 @@ class World:
 
 
 @contextmanager
-def world(directory: Path, *, enrolled: bool = True) -> Iterator[World]:
-    made = World(directory)
+def world(directory: Path, *, enrolled: bool = True, made: World | None = None) -> Iterator[World]:
+    made = made or World(directory)
     netns.prepare_directory()
     for space in made.spaces.values():
         netns.create(space, made.name)

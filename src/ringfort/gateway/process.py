@@ -75,12 +75,20 @@ def running(files: Files) -> Process | None:
         (pid,) = (line.partition(": ")[2] for line in information.splitlines() if line.startswith("Pid: "))
         process = Process.of(int(pid))
     except (RuntimeRefusedError, ValueError):
-        try:
-            record = json.loads((Path(files.directory) / RECORD).read_text())
-            process = Process(int(record["pid"]), str(record["started"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        found = _recorded(files)
+        if found is None:
             return None
+        process = found
     return process if process.is_running else None
+
+
+def _recorded(files: Files) -> Process | None:
+    """The process that was started here last, by `apply`."""
+    try:
+        record = json.loads((Path(files.directory) / RECORD).read_text())
+        return Process(int(record["pid"]), str(record["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_here(process: Process) -> bool:
@@ -124,7 +132,8 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
     if old is not None and not _is_here(old):
         old.end()
         old = None
-    now = loaded(files) if old else ""
+    # One that somebody else has started may say that it is what it isn't.
+    now = loaded(files) if old is not None and old == _recorded(files) else ""
     for path, text in wanted.files.items():
         write(Path(path), text.encode())
     if old is not None and now == wanted.digest:
@@ -134,7 +143,7 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
             return "renewed" if stale else done
     _start(files, old if now else None, _large(wanted), program)
     if old is not None and not now:
-        old.end()  # it doesn't answer, so it has nothing to hand over
+        old.end()  # it doesn't answer, or isn't ours: it hands nothing over
     return "restarted" if old else "started"
 
 
@@ -149,6 +158,8 @@ def differences(wanted: Configuration, files: Files) -> tuple[str, ...]:
     if not now:
         return ("- the process: none runs, or it doesn't answer",)
     found = [f"{Path(path).name}: another content" for path, text in wanted.files.items() if not _is(path, text)]
+    if running(files) != _recorded(files):
+        found.append("the process: another one, that was not started here")
     if now != wanted.digest:
         return (*found, "the process: it runs another configuration")
     for path, callers in _other_callers(wanted, files).items():

@@ -74,6 +74,7 @@ def _node_configuration(plane: Plane, host: str, devices: Iterable[Device]) -> s
         f"controllers = {json.dumps(controllers)}",
         f"state = {json.dumps(str(plane.node_directory(host) / 'state'))}",
         "sysctl = false  # the lab's namespaces are made with theirs",
+        'enforcement-point = ""',
         "[devices]",
     ]
     for device in devices:

@@ -1,7 +1,8 @@
 """How a node speaks with its controllers: HTTP/1.1 over mutual TLS, bounded in time and in memory.
 
-Controllers are tried in the order of the configuration, beginning with the one that answered last. Nothing that a
-controller says is trusted for what it says: the environment is verified by its signatures.
+Controllers are tried in the order of the configuration, beginning with the one that answered last. One that says
+"later" (429, 503 with Retry-After) is asked again then, a few times; 503, another one. Nothing that a controller says
+is trusted for what it says: the environment is verified by its signatures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from urllib.parse import quote
 from ringfort.environment.model import Address
 from ringfort.errors import RingfortError
 from ringfort.node.errors import ControllerError
+from ringfort.node.ports import Desired
 from ringfort.publishing.fetching import CHUNK, NotThereError, UnreachableError
 
 CONNECT_SECONDS = 3.0
@@ -31,10 +33,18 @@ WHOLE_SECONDS = 60.0
 MOST_BYTES = 256 * 1024
 """Bytes of an answer that are read, other than files of the repository, which bound themselves."""
 
+MOST_LISTS = 4 * 1024 * 1024
+"""Bytes of revocation lists, or of a trust bundle, that are read: some 100,000 entries."""
+
+TRIES = 4
+MOST_PATIENCE = 5.0
+"""How often a call is made that is put off, and for how many seconds at most each time, whatever is said."""
+
 Connect = Callable[[Address, int, float], ssl.SSLSocket]
 """Opens a connection to a controller and verifies who is there; raises `OSError` or `RingfortError`."""
 
 NOT_FOUND = 404
+LATER = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
 
 
 class Client:
@@ -46,11 +56,13 @@ class Client:
         controllers: tuple[tuple[Address, int], ...],
         connect: Connect,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._name = name
         self._controllers = list(controllers)
         self._connect = connect
         self._clock = clock
+        self._sleep = sleep
         self._connection: http.client.HTTPConnection | None = None
 
     def close(self) -> None:
@@ -61,10 +73,14 @@ class Client:
 
     # --- what a node asks ---
 
-    def desired(self, known: int, seconds: float) -> int:
+    def desired(self, known: Desired, seconds: float) -> Desired:
         """See `ringfort.node.ports.Controller`."""
-        path = f"/v1/nodes/{quote(self._name, safe='')}/desired?known={known}"
-        return _number(self._json("GET", path, wait=seconds), "version")
+        asked = {"known": known.version, "lists": known.lists, "bundle": known.bundle or None}
+        query = "&".join(f"{key}={value}" for key, value in asked.items() if value is not None)
+        answer = self._json("GET", f"/v1/nodes/{quote(self._name, safe='')}/desired?{query}", wait=seconds)
+        version = _number(answer, "version")
+        lists = _number(answer, "lists") if "lists" in answer else None
+        return Desired(version, lists, _text(answer, "bundle") if "bundle" in answer else "")
 
     def report(self, document: Mapping[str, Any], *, fresh: bool) -> None:
         """See `ringfort.node.ports.Controller`."""
@@ -72,17 +88,19 @@ class Client:
             self.close()
         self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/reports", document)
 
-    def renew(self, csr: str) -> str:
-        """A new certificate for the key that made ``csr``: its chain, PEM."""
-        answer = self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/renewals", {"csr": csr})
+    def renew(self, csr: str, identity: str = "") -> str:
+        """See `ringfort.node.ports.Controller`."""
+        form = {"csr": csr, "identity": identity} if identity else {"csr": csr}
+        answer = self._json("POST", f"/v1/nodes/{quote(self._name, safe='')}/renewals", form)
         return _text(answer, "chain")
 
+    def lists(self) -> bytes:
+        """See `ringfort.node.ports.Controller`."""
+        return self._file("/v1/revocations/lists")
+
     def bundle(self) -> bytes:
-        """The trust bundle, PEM, as the controller has it."""
-        response = self._send("GET", "/v1/identity/bundle", None, {}, 0.0)
-        if response.status != http.client.OK:
-            raise ControllerError("refused-by-controller", self._problem(response))
-        return self._rest(response)
+        """See `ringfort.node.ports.Controller`."""
+        return self._file("/v1/identity/bundle")
 
     def enrol(self, csr: str) -> str:
         """The first certificate; the connection has to be made with a token. Its chain, PEM."""
@@ -103,6 +121,12 @@ class Client:
 
     # --- HTTP ---
 
+    def _file(self, path: str) -> bytes:
+        response = self._send("GET", path, None, {}, 0.0)
+        if response.status != http.client.OK:
+            raise ControllerError("refused-by-controller", self._problem(response))
+        return self._rest(response, MOST_LISTS)
+
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait: float = 0.0) -> Any:  # noqa: ANN401
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -119,10 +143,26 @@ class Client:
     def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], wait: float
     ) -> http.client.HTTPResponse:
-        """Send a request and read the head of its answer.
+        """Send a request and read the head of its answer; again when it is put off. Writes carry a key that makes
+        doing them twice the same as once."""
+        for tries_left in range(TRIES - 1, -1, -1):
+            response = self._ask(method, path, body, headers, wait)
+            patience = _patience(response)
+            if patience is None or not tries_left:
+                break
+            self._rest(response)
+            if response.status == http.client.SERVICE_UNAVAILABLE:  # it is this controller that can't
+                self.close()
+                self._controllers.append(self._controllers.pop(0))
+            self._sleep(patience)
+        return response
 
-        A kept connection may have been closed meanwhile; then there is one more try. Writes carry a key that makes
-        doing them twice the same as once.
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], wait: float
+    ) -> http.client.HTTPResponse:
+        """Send a request once and read the head of its answer.
+
+        A kept connection may have been closed meanwhile; then there is one more try.
         """
         kept = self._connection is not None
         try:
@@ -184,14 +224,14 @@ class Client:
                 response.close()
                 self.close()
 
-    def _rest(self, response: http.client.HTTPResponse) -> bytes:
+    def _rest(self, response: http.client.HTTPResponse, most: int = MOST_BYTES) -> bytes:
         """A small answer, whole."""
         content = bytearray()
         with contextlib.closing(self._pieces(response)) as pieces:
             for piece in pieces:
                 content += piece
-                if len(content) > MOST_BYTES:
-                    raise ControllerError("bad-answer", f"the answer is larger than {MOST_BYTES:,} bytes")
+                if len(content) > most:
+                    raise ControllerError("bad-answer", f"the answer is larger than {most:,} bytes")
         return bytes(content)
 
     def _problem(self, response: http.client.HTTPResponse) -> str:
@@ -202,6 +242,17 @@ class Client:
             return f"{response.status} {code}: {str(document['detail'])[:300]}"
         except (ValueError, KeyError, TypeError):
             return f"{response.status} {response.reason[:100]}"
+
+
+def _patience(response: http.client.HTTPResponse) -> float | None:
+    """How many seconds to wait before asking again; None if there is no point in it.
+
+    A date (RFC 9110, 10.2.3) is as good as the longest wait: whose clock it is by is not known here.
+    """
+    after = response.headers.get("Retry-After", "").strip()
+    if response.status not in LATER or not after:
+        return None
+    return min(float(after), MOST_PATIENCE) if after.isdecimal() else MOST_PATIENCE
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from typing import Any, TypeVar
 from ringfort.environment.model import Address
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
+from ringfort.gateway.process import PROGRAM
 from ringfort.node.machine import CONFIRM_SECONDS
 
 DEFAULT = Path("/etc/ringfort/node.toml")
 STATE = Path("/var/lib/ringfort/node")
+RUNTIME = Path("/run/ringfort/node")
 DEFAULT_PORT = 9440
 REFRESH_SECONDS = 60.0
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
 
 _T = TypeVar("_T")
 
@@ -34,7 +39,9 @@ class Configuration:
         devices: where the machine's devices are: a named network namespace, or "" for the node's own.
         tolerated: tables (family, name) of others that may hook into the path of packets.
         sysctl: whether kernel settings are set, too.
-        enforcement_point: the directory of this host's enforcement point; None: it has none.
+        enforcement_point: the program that checks the callers of services under TLS, HAProxy; "": somebody else does.
+        runtime: where enforcement points keep what need not outlive the machine, a directory for each host; its name is
+            short, because the path of a socket has at most 107 bytes (unix(7)).
         refresh_seconds: how often to ask for a fresh timestamp when there is no news.
         confirm_seconds: how long rules may be on trial before a controller has to have been reached.
     """
@@ -46,7 +53,8 @@ class Configuration:
     devices: Mapping[str, str] | None = None
     tolerated: frozenset[tuple[str, str]] = frozenset()
     sysctl: bool = True
-    enforcement_point: Path | None = None
+    enforcement_point: str = PROGRAM
+    runtime: Path = RUNTIME
     refresh_seconds: float = REFRESH_SECONDS
     confirm_seconds: float = CONFIRM_SECONDS
 
@@ -100,7 +108,6 @@ def from_document(document: dict[str, Any]) -> Configuration:
     left = dict(document)
     tolerated = _take(left, "tolerated-tables", list, [])
     devices = _take(left, "devices", dict, None)
-    point = _take(left, "enforcement-point", str, "")
     refresh = float(_take(left, "refresh-seconds", (int, float), REFRESH_SECONDS))
     confirm = float(_take(left, "confirm-seconds", (int, float), CONFIRM_SECONDS))
     configuration = Configuration(
@@ -111,16 +118,26 @@ def from_document(document: dict[str, Any]) -> Configuration:
         {str(device(words)): _text(place, f"devices.{words}") for words, place in devices.items()} if devices else None,
         frozenset(_table(text) for text in tolerated),
         _take(left, "sysctl", bool, True),
-        Path(point) if point else None,
+        _take(left, "enforcement-point", str, PROGRAM),
+        Path(_take(left, "runtime", str, str(RUNTIME))),
         refresh,
         confirm,
     )
     if left:
         raise RingfortError("configuration", f"unknown key {min(left)!r}", "see docs/node.md for the keys")
+    if configuration.enforcement_point:
+        _check_paths(configuration)
     if refresh <= 0 or not 0 < confirm <= CONFIRM_SECONDS:
         message = f"refresh-seconds has to be more than 0, confirm-seconds at most {CONFIRM_SECONDS:g}"
         raise RingfortError("configuration", message)
     return configuration
+
+
+def _check_paths(configuration: Configuration) -> None:
+    for path in (configuration.state, configuration.runtime):
+        if not path.is_absolute() or not _PLAIN.fullmatch(str(path)):
+            message = f"{str(path)!r} cannot stand in HAProxy's configuration"
+            raise RingfortError("configuration", message, "take an absolute path of letters, digits, '-', '_' and '.'")
 
 
 def _take(document: dict[str, Any], key: str, kind: type | tuple[type, ...], default: object) -> Any:  # noqa: ANN401

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,7 +12,6 @@ from ringfort.kernel import netns
 from ringfort.kernel.changes import Author, Changes
 from ringfort.node.enforcer import Enforcer, Finding, Foreign
 from ringfort.node.policy import Part, Policy
-from ringfort.node.ports import EnforcementPoint
 
 SETTLE_SECONDS = 0.05
 """How long after news of a change to look: several transactions of one hand are seen as one."""
@@ -26,7 +25,7 @@ POLL_SECONDS = 2.0
 COUNT_SECONDS = 20.0
 """How old the counters may be that are reported: to list them takes as long as everything else in a report."""
 
-SETTINGS_SECONDS = 20.0
+SETTINGS_SECONDS = 4.0
 """How often to compare kernel settings, which the kernel does not announce."""
 
 
@@ -61,13 +60,11 @@ class Devices:
     def __init__(
         self,
         enforcer: Enforcer,
-        points: Mapping[str, EnforcementPoint] | None = None,
         *,
         sysctl: bool = True,
         watched: Callable[[Changes, bool], None] = lambda _changes, _on: None,
     ) -> None:
         self._enforcer = enforcer
-        self._points = points or {}
         self._sysctl = sysctl
         self._watched = watched
         self._spaces: dict[str, _Space] = {}
@@ -109,17 +106,6 @@ class Devices:
         except (RingfortError, OSError) as error:
             self._forget(name)
             return [f"{', '.join(str(part.device) for part in parts)}: {error}"]
-        return [failure for part in parts for failure in self._check_point(part)]
-
-    def _check_point(self, part: Part) -> list[str]:
-        point = self._points.get(str(part.device))
-        if point is None:
-            return []
-        try:
-            if point.read() != part.checks:
-                point.put(part.checks)
-        except RingfortError as error:
-            return [f"{part.device}: its enforcement point: {error.message}"]
         return []
 
     def strange(self, policy: Policy, also: Policy | None) -> list[Drift]:
@@ -236,29 +222,14 @@ class Devices:
 
     def _look_at_settings(self) -> list[Drift]:
         found = []
-        for space in self._spaces.values():
+        for space in self._spaces.values() if self._sysctl else ():
             names = tuple(str(part.device) for part in space.parts)
-            changes: tuple[str, ...] = ()
-            if self._sysctl:
-                try:
-                    changes = self._enforcer.settings(space.name, space.parts)
-                except RingfortError:
-                    continue  # the namespace has gone: `_poll` sees it
-            changes += tuple(f"{name}: its enforcement point checks something else" for name in self._astray(space))
+            try:
+                changes = self._enforcer.settings(space.name, space.parts)
+            except RingfortError:
+                continue  # the namespace has gone: `_poll` sees it
             if changes:
                 found.append(Drift(names, changes, ""))
-        return found
-
-    def _astray(self, space: _Space) -> list[str]:
-        """Devices whose enforcement point does not enforce what it should."""
-        found = []
-        for part in space.parts:
-            point = self._points.get(str(part.device))
-            try:
-                if point is not None and point.read() != part.checks:
-                    found.append(str(part.device))
-            except RingfortError:
-                found.append(str(part.device))
         return found
 
     def _watch(self, name: str, parts: tuple[Part, ...]) -> _Space:

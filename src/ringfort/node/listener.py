@@ -1,4 +1,7 @@
-"""Hears of new versions: asks a controller and waits, verifies what it gets, compiles this machine's part. A thread."""
+"""Hears of new versions: asks a controller and waits, verifies what it gets, compiles this machine's part. A thread.
+
+It hears of other authorities and revocation lists in the same way.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,24 @@ import gc
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ringfort.errors import RingfortError
 from ringfort.node import clock
 from ringfort.node.disk import Disk
-from ringfort.node.errors import ControllerError
 from ringfort.node.policy import Policy, compile_policy
-from ringfort.node.ports import Controller
+from ringfort.node.ports import Controller, Desired
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.trust import Accepted, Code, Refused, Trust
 
 POLL_SECONDS = 25.0
 """How long a controller may keep a question open until there is news."""
+
+LEARN_SECONDS = 1.0
+
+HASTE_SECONDS = 1.0
+"""A controller that answers sooner, and has nothing new or nothing that is believed, is asked no sooner than that."""
 
 BACKOFF_SECONDS = (0.5, 10.0)
 """How long to wait after a controller could not be reached: first, and at most."""
@@ -34,6 +41,7 @@ class Listener:
         prepared: is told of what lies on the disk now, ready to be loaded.
         alert: is told why something was refused: a kind, and words.
         absent: what a device of this machine holds that an environment does not know.
+        learn: takes what a controller says of authorities and their lists, which are others now.
     """
 
     machine: str
@@ -44,10 +52,13 @@ class Listener:
     alert: Callable[[str, str], None]
     stop: threading.Event
     refresh_seconds: float
+    learn: Callable[[Controller, Desired], None] = lambda _controller, _desired: None
     now: Callable[[], datetime] = clock.now
     since_boot: Callable[[], float] = clock.since_boot
     _version: int = 0
     _claimed: int = 0
+    _trust: Desired = field(default_factory=lambda: Desired(0, 0))
+    _learnt: float = float("-inf")
     _refused: str = ""
     _answered: bool = True
     _backoff: float = BACKOFF_SECONDS[0]
@@ -116,20 +127,41 @@ class Listener:
         until = self.since_boot() + self.refresh_seconds
         while not self.stop.is_set() and self.since_boot() < until:
             # Until there is another version than the one that was claimed last, be that claim true or not.
-            known = max(self._version, self._claimed)
+            known, asked = max(self._version, self._claimed), self.since_boot()
             try:
-                claimed = self.controller.desired(known, POLL_SECONDS)
-            except ControllerError:
+                claimed, has_learnt = self._ask(known)
+            except RingfortError:
                 self._back_off()
-                continue
-            came_back = self._backoff > BACKOFF_SECONDS[0]
+                return  # whoever answers next may serve something else: look before asking for news
             if self._answered:  # else who claims a version and does not serve it is asked less and less often
                 self._backoff = BACKOFF_SECONDS[0]
-            if claimed != known:
+            if ((claimed == known and not has_learnt) or self._refused) and self.since_boot() - asked < HASTE_SECONDS:
+                self._wait(HASTE_SECONDS)  # it would keep this node busy
+            if claimed != known or self._refused:  # what was refused may be another by now: it is looked at again
                 self._claimed = claimed
                 return
-            if came_back:
-                return
+
+    def _ask(self, known: int) -> tuple[int, bool]:
+        """The version that a controller claims, once there is news; whether there was other news, which is taken."""
+        found = self.controller.desired(replace(self._trust, version=known), POLL_SECONDS)
+        trust = Desired(0, found.lists, found.bundle)
+        if found.lists is not None and trust != self._trust:
+            try:
+                self._learn(found)
+                self._trust = trust
+            except RingfortError:
+                if found.version == known:  # there is nothing else to do: it is tried again, and not at once
+                    raise
+            return found.version, True
+        return found.version, False
+
+    def _learn(self, found: Desired) -> None:
+        """Not more often than once a second, whatever a controller says."""
+        early = self._learnt + LEARN_SECONDS - self.since_boot()
+        if early > 0:
+            self._wait(early)
+        self._learnt = self.since_boot()
+        self.learn(self.controller, found)
 
     def _back_off(self) -> None:
         if not (self.disk.identity / "node.pem").exists():

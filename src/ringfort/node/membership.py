@@ -2,14 +2,18 @@
 
 A certificate is renewed at two thirds of its life, with a new key. Connections that stand go on; the next one shows
 the new certificate. One that has ended cannot be renewed: the node goes on enforcing, and has to be enrolled again.
+Authorities and revocation lists are taken from controllers as far as they prove themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -27,36 +31,65 @@ from ringfort.identity.requests import write_request
 from ringfort.identity.verification import exactly, roles, verify
 from ringfort.node import clock
 from ringfort.node.errors import ControllerError
+from ringfort.node.trusting import newest
+from ringfort.publishing.files import replace_file
 
 RETRY_RENEWAL = timedelta(minutes=1)
-ASK_BUNDLE = timedelta(minutes=1)
-"""How often to ask whether there is another issuing authority."""
 
 
 class Renewing(Protocol):
-    """A controller that gives certificates, and says which issuing authorities there are."""
-
-    def bundle(self) -> bytes:
-        """The trust bundle (PEM)."""
-        ...
+    """A controller that gives certificates."""
 
     def renew(self, csr: str) -> str:
         """The chain (PEM) for the key that made ``csr``."""
         ...
 
 
+class Trusted(Protocol):
+    """A controller that says which issuing authorities there are, and what they have revoked."""
+
+    def bundle(self) -> bytes:
+        """The trust bundle (PEM)."""
+        ...
+
+    def lists(self) -> bytes:
+        """The revocation lists (PEM)."""
+        ...
+
+
+def roots_file(directory: Path) -> Path:
+    """Where the roots stand alone, for what verifies chains by itself (HAProxy)."""
+    return directory / "roots.pem"
+
+
+def lists_file(directory: Path) -> Path:
+    """Where the revocation lists are."""
+    return directory / "revoked.pem"
+
+
 class Membership:
-    """A directory with ``node.pem`` (certificates and key) and ``bundle.pem``.
+    """A directory with ``node.pem`` (certificates and key) and ``bundle.pem``, and what controllers add to it.
+
+    Args:
+        replacing: surrounds the replacement of files that enforcement points read.
 
     Raises:
         IdentityError: they are not there or cannot be read.
     """
 
-    def __init__(self, directory: Path, identity: Identity, now: Callable[[], datetime] = clock.now) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        identity: Identity,
+        replacing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+        now: Callable[[], datetime] = clock.now,
+    ) -> None:
+        self._directory = directory
         self._path = directory / "node.pem"
         self._bundle_path = directory / "bundle.pem"
+        self._replacing = replacing
         self._now = now
-        self._ask_at = now()
+        self._lock = threading.Lock()
         self.identity = identity
         self._use(store.read_credential(self._path), store.read_bundle(self._bundle_path))
         if self.credential.identity != identity:
@@ -91,24 +124,34 @@ class Membership:
             store.write_credential(self._path, credential)
         except RingfortError as error:
             raise ControllerError("not-renewed", f"the new certificate cannot be kept: {error.message}") from error
-        self._use(credential, self.bundle)
+        with self._lock:
+            self._use(credential, self.bundle)
 
-    def learn_if_due(self, controller: Renewing) -> None:
-        """Ask which issuing authorities there are, and believe in those that the own root signed.
+    def learn(self, controller: Trusted, digest: str = "") -> None:
+        """Ask which issuing authorities there are, unless that is known, and believe in those that the own root signed;
+        then, what they have revoked.
+
+        Args:
+            digest: of the controller's bundle, as far as it has said.
 
         Raises:
-            ControllerError: the controller did not say, or the files cannot be kept; it is asked again in a minute.
+            ControllerError: the controller did not say, or the files cannot be kept.
         """
-        if self._now() < self._ask_at:
-            return
-        self._ask_at = self._now() + ASK_BUNDLE
         try:
-            bundle = extended(self.bundle, from_pem(controller.bundle()), self._now())
+            bundle = self.bundle
+            if digest != hashlib.sha256(bundle.to_pem()).hexdigest():
+                bundle = extended(bundle, from_pem(controller.bundle()), self._now())
             if bundle != self.bundle:
                 store.write_bundle(self._bundle_path, bundle)
-                self._use(self.credential, bundle)
-        except IdentityError as error:
-            raise ControllerError("bad-bundle", f"the controller's trust bundle: {error.message}") from error
+                with self._lock:
+                    self._use(self.credential, bundle)
+            file = lists_file(self._directory)
+            lists = newest(file.read_bytes() if file.exists() else b"", controller.lists(), bundle)
+            with self._replacing():
+                replace_file(roots_file(self._directory), bundle.roots_pem(), 0o600)
+                replace_file(file, lists, 0o600)
+        except (IdentityError, OSError) as error:
+            raise ControllerError("bad-trust", f"what the controller says of authorities: {error}") from error
 
 
 def connect(

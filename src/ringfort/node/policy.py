@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
@@ -14,14 +15,29 @@ from ringfort.environment.topology import Device, DeviceKind, devices_by_machine
 from ringfort.network.canonical import canonical
 from ringfort.network.closed import closed_table
 from ringfort.network.compile import Compiler
-from ringfort.network.identity import identity_checks
+from ringfort.network.identity import guarded, identity_checks
 from ringfort.network.nft import Json
 from ringfort.network.render import render
 from ringfort.network.sysctl import sysctl_settings
 from ringfort.network.table import TABLE
 from ringfort.node.journal import CLOSED, Revision
 
-FORM = "ringfort-policy-1"
+FORM = "ringfort-policy-2"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The enforcement point in front of a host's services.
+
+    Attributes:
+        checks: what it asks of each service's callers.
+        identities: service -> the SPIFFE name that it answers with.
+        addresses: the host's, where its services are reached.
+    """
+
+    checks: tuple[IdentityCheck, ...]
+    identities: Mapping[str, str]
+    addresses: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +50,7 @@ class Part:
         document: its table, as libnftables JSON.
         digest: of the canonical form of ``document``: what `digest` gives for what the kernel lists.
         sysctls: key -> value, in the order in which to set them.
-        checks: what the services of a host have to check of their callers; empty for others.
+        guard: the enforcement point in front of a host's services; None where nothing is under TLS.
     """
 
     device: Device
@@ -42,7 +58,7 @@ class Part:
     document: Json
     digest: str
     sysctls: Mapping[str, str]
-    checks: tuple[IdentityCheck, ...]
+    guard: Guard | None = None
 
     @property
     def text(self) -> str:
@@ -58,6 +74,11 @@ class Policy:
     trust_domain: str
     signers: tuple[str, ...]
     parts: tuple[Part, ...]
+
+    @property
+    def guards(self) -> dict[str, Guard]:
+        """Host -> the enforcement point in front of its services."""
+        return {part.device.name: part.guard for part in self.parts if part.guard is not None}
 
     def part(self, device: str) -> Part:
         """The part of a device, by its name in words (``host:web``)."""
@@ -91,11 +112,19 @@ def compile_policy(
     for device in devices_by_machine(environment).get(machine, ()):
         ruleset = compiler.device(device)
         own = checks[device.name] if device.kind is DeviceKind.HOST else ()
-        settings = sysctl_settings(environment, device)
-        parts.append(Part(device, ruleset.title, ruleset.document, digest(ruleset.document), settings, own))
+        settings, guard = sysctl_settings(environment, device), _guard(environment, device.name, own)
+        parts.append(Part(device, ruleset.title, ruleset.document, digest(ruleset.document), settings, guard))
     held = {part.device for part in parts}
     parts += [part for part in absent.parts if part.device not in held] if absent is not None else []
     return _policy(version, environment.trust_domain, tuple(signers), tuple(parts))
+
+
+def _guard(environment: Environment, host: str, checks: tuple[IdentityCheck, ...]) -> Guard | None:
+    own = guarded(environment, checks)
+    if not own:
+        return None
+    identities = {check.service: environment.services[check.service].identity for check in own}
+    return Guard(own, identities, environment.hosts[host].addresses)
 
 
 def closed_policy(devices: Iterable[Device], controllers: Iterable[tuple[Address, int]]) -> Policy:
@@ -105,12 +134,12 @@ def closed_policy(devices: Iterable[Device], controllers: Iterable[tuple[Address
     for device in devices:
         document = closed_table(table_of(device)[0], known)
         title = "nothing but the way to the controllers"
-        parts.append(Part(device, title, document, digest(document), {}, ()))
+        parts.append(Part(device, title, document, digest(document), {}))
     return Policy(CLOSED, "", (), tuple(parts))
 
 
 def _policy(version: int, trust_domain: str, signers: tuple[str, ...], parts: tuple[Part, ...]) -> Policy:
-    whole = [[str(part.device), part.digest, dict(part.sysctls), _checks_to_json(part.checks)] for part in parts]
+    whole = [[str(part.device), part.digest, dict(part.sysctls), _guard_to_json(part.guard)] for part in parts]
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     revision = Revision(version, hashlib.sha256(text.encode()).hexdigest())
     return Policy(revision, trust_domain, signers, parts)
@@ -156,7 +185,7 @@ def _part_to_json(part: Part) -> dict[str, Any]:
         "document": part.document,
         "digest": part.digest,
         "sysctls": dict(part.sysctls),
-        "checks": _checks_to_json(part.checks),
+        "guard": _guard_to_json(part.guard),
     }
 
 
@@ -167,7 +196,27 @@ def _part_from_json(document: dict[str, Any]) -> Part:
         document["document"],
         str(document["digest"]),
         dict(document["sysctls"]),
+        _guard_from_json(document["guard"]),
+    )
+
+
+def _guard_to_json(guard: Guard | None) -> dict[str, Any] | None:
+    if guard is None:
+        return None
+    return {
+        "checks": _checks_to_json(guard.checks),
+        "identities": dict(guard.identities),
+        "addresses": [str(address) for address in guard.addresses],
+    }
+
+
+def _guard_from_json(document: dict[str, Any] | None) -> Guard | None:
+    if document is None:
+        return None
+    return Guard(
         tuple(_check_from_json(check) for check in document["checks"]),
+        {str(service): str(identity) for service, identity in document["identities"].items()},
+        tuple(ip_address(address) for address in document["addresses"]),
     )
 
 

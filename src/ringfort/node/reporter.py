@@ -26,7 +26,7 @@ class Reporter:
 
     Attributes:
         confirmed: is told of a revision for which a controller answered on a connection opened after it was asked.
-        renew: is called on this thread from time to time: to renew the certificate when it is due.
+        renew: is called on this thread after each report: to renew certificates that are due.
         arrived: is called when what a controller is known to know has changed.
     """
 
@@ -41,12 +41,15 @@ class Reporter:
     """When a controller answered last, seconds since boot."""
     failure: str = ""
     """Why the last report did not arrive; empty if it did."""
+    lacking: str = ""
+    """Why no controller renewed a certificate that is due; empty if none is."""
     _condition: threading.Condition = field(default_factory=threading.Condition)
     _snapshot: dict[str, Any] = field(default_factory=dict)
     _asked: Revision | None = None
     _news: bool = False
     _due: float = 0.0
     _backoff: float = BACKOFF_SECONDS[0]
+    _patience: float = BACKOFF_SECONDS[0]
 
     def ask(self, revision: Revision | None) -> None:
         """Reach a controller until it confirms this revision; None: nothing is on trial any more."""
@@ -93,7 +96,6 @@ class Reporter:
         document = {**snapshot, "events": [happening.to_report() for happening in waiting]}
         try:
             self.controller.report(document, fresh=asked is not None)
-            self.renew(self.controller)
         except ControllerError as error:
             self.failure = error.message
             wait = CONFIRM_AGAIN_SECONDS if asked is not None else self._backoff
@@ -104,9 +106,21 @@ class Reporter:
         self.failure, self._backoff = "", BACKOFF_SECONDS[0]
         self.reached = self.since_boot()
         self.outbox.told(waiting)
-        self._due = self.since_boot() + (HEARTBEAT_SECONDS if asked is None else CONFIRM_AGAIN_SECONDS)
+        if asked is not None:
+            self.confirmed(asked)
+        wait = HEARTBEAT_SECONDS if asked is None else CONFIRM_AGAIN_SECONDS
+        self._due = self.since_boot() + min(wait, self._renew())
         if len(self.outbox):
             self._due = min(self._due, self.since_boot() + BACKOFF_SECONDS[0])
         self.arrived()
-        if asked is not None:
-            self.confirmed(asked)
+
+    def _renew(self) -> float:
+        """In how many seconds to come back to it. That no certificate was given keeps nothing from being reported."""
+        try:
+            self.renew(self.controller)
+        except ControllerError as error:
+            self.lacking = error.message
+            self._patience = min(2 * self._patience, BACKOFF_SECONDS[1])
+            return self._patience
+        self.lacking, self._patience = "", BACKOFF_SECONDS[0]
+        return HEARTBEAT_SECONDS

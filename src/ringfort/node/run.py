@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import signal
 import ssl
@@ -17,9 +16,10 @@ from ringfort.node import configuration as configurations
 from ringfort.node.client import Client
 from ringfort.node.configuration import Configuration
 from ringfort.node.disk import Disk
-from ringfort.node.errors import ControllerError
+from ringfort.node.material import Material
 from ringfort.node.membership import Membership
-from ringfort.node.ports import Controller
+from ringfort.node.ports import Controller, Desired
+from ringfort.node.services import Services
 from ringfort.node.shell import Links, Shell
 
 
@@ -36,12 +36,15 @@ def run(path: Path) -> None:
     """
     configuration = configurations.read(path)
     disk = Disk(configuration.state)
-    member = _Member(disk.identity, identity(configuration))
+    material = Material()
+    services = Services(configuration.state, material)
+    member = _Member(disk.identity, identity(configuration), material, services)
 
     def client() -> Client:
         return Client(configuration.name, configuration.controllers, member.connect)
 
-    shell = Shell(configuration, disk, Links(client(), client(), member.renew, member.expires))
+    links = Links(client(), client(), member.renew, member.learn, member.expires)
+    shell = Shell(configuration, disk, links, services, material)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shell.end())
     gc.collect()
@@ -52,8 +55,9 @@ def run(path: Path) -> None:
 class _Member:
     """The node's identity, from the moment that it has one: a node that is not enrolled yet refuses everything, too."""
 
-    def __init__(self, directory: Path, own: Identity) -> None:
+    def __init__(self, directory: Path, own: Identity, material: Material, services: Services) -> None:
         self._directory, self._own = directory, own
+        self._material, self._services = material, services
         self._lock = threading.Lock()
         self._membership: Membership | None = None
 
@@ -61,10 +65,12 @@ class _Member:
         return self._enrolled().connect(address, port, seconds)
 
     def renew(self, controller: Controller) -> None:
-        assert isinstance(controller, Client)
-        self._enrolled().renew_if_due(controller)
-        with contextlib.suppress(ControllerError):  # it is asked again; a report must not fail for that
-            self._enrolled().learn_if_due(controller)
+        member = self._enrolled()
+        member.renew_if_due(controller)
+        self._services.renew_if_due(controller, member.bundle)
+
+    def learn(self, controller: Controller, desired: Desired) -> None:
+        self._enrolled().learn(controller, desired.bundle)
 
     def expires(self) -> str:
         return self._membership.expires() if self._membership is not None else ""
@@ -73,7 +79,7 @@ class _Member:
         with self._lock:
             if self._membership is None:
                 try:
-                    self._membership = Membership(self._directory, self._own)
+                    self._membership = Membership(self._directory, self._own, self._material.replaced)
                 except IdentityError as error:
                     raise RingfortError("not-enrolled", f"this node is not enrolled: {error.message}") from error
             return self._membership

@@ -1,7 +1,8 @@
 """The process: performs what the machine decides, on the kernel and the disk, and hears what happens.
 
-One thread does all of that. Two more speak with controllers (`listener`, `reporter`) and hand over events; they never
-touch a rule. Whenever the process dies, the rules stay as they are, and it goes on from its journal.
+One thread does all of that. Two more speak with controllers (`listener`, `reporter`) and hand over events, a third one
+keeps the enforcement points (`keeper`); they never touch a rule. Whenever the process dies, rules and enforcement
+points stay as they are, and it goes on from its journal.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import queue
 import select
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ringfort.environment.topology import DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.kernel.changes import Changes
-from ringfort.node import clock
+from ringfort.node import clock, membership
 from ringfort.node.configuration import Configuration
 from ringfort.node.devices import Devices
 from ringfort.node.disk import Disk
 from ringfort.node.enforcer import Enforcer
 from ringfort.node.journal import CLOSED, Journal, Revision
+from ringfort.node.keeper import Keeper
 from ringfort.node.listener import Listener
 from ringfort.node.machine import (
     Ask,
@@ -49,10 +52,13 @@ from ringfort.node.machine import (
     step,
     wake,
 )
+from ringfort.node.material import Material
 from ringfort.node.outbox import Happening, Outbox
-from ringfort.node.policy import Policy, closed_policy
-from ringfort.node.ports import Controller, EnforcementPoint
+from ringfort.node.points import Point
+from ringfort.node.policy import Guard, Policy, closed_policy
+from ringfort.node.ports import Controller, Desired
 from ringfort.node.reporter import Reporter
+from ringfort.node.services import Services
 from ringfort.node.system import Bell, log, notify, software
 
 COUNT_SECONDS = 60.0
@@ -63,11 +69,18 @@ MOST_COUNTERS = 2000
 
 @dataclass(slots=True)
 class Links:
-    """How a node speaks with its controllers: two connections, one that waits for news and one that reports."""
+    """How a node speaks with its controllers: two connections, one that waits for news and one that reports.
+
+    Attributes:
+        renew: renews certificates that are due.
+        learn: takes other authorities and revocation lists.
+        expires: when the node's own certificate ends.
+    """
 
     listening: Controller
     reporting: Controller
     renew: Callable[[Controller], None] = lambda _controller: None
+    learn: Callable[[Controller, Desired], None] = lambda _controller, _desired: None
     expires: Callable[[], str] = lambda: ""
 
 
@@ -88,15 +101,12 @@ class Shell:
         configuration: what an operator said.
         disk: the state directory; not held yet.
         links: how it speaks with its controllers.
-        points: the enforcement points, by device in words.
+        services: the certificates of services on this machine's hosts.
+        material: the files that enforcement points read.
     """
 
     def __init__(
-        self,
-        configuration: Configuration,
-        disk: Disk,
-        links: Links,
-        points: Mapping[str, EnforcementPoint] | None = None,
+        self, configuration: Configuration, disk: Disk, links: Links, services: Services, material: Material
     ) -> None:
         self._configuration, self._disk, self._links = configuration, disk, links
         self._closed = closed_policy(configuration.known_devices, configuration.controllers)
@@ -108,7 +118,6 @@ class Shell:
         self._poller = select.poll()
         self._devices = Devices(
             Enforcer(configuration.places, configuration.tolerated),
-            points,
             sysctl=configuration.sysctl,
             watched=self._watched,
         )
@@ -117,6 +126,11 @@ class Shell:
         self._said = _Said()
         self._died: Exception | None = None
         self._state: State
+        self._services = services
+        self._keeper = Keeper(
+            self._point, self._missing, material, self._drifted_point, self._failed_point, self._bell.ring, self._stop
+        )
+        material.on_change(self._keeper.ring)
         self._reporter = Reporter(
             links.reporting,
             self._outbox,
@@ -134,6 +148,7 @@ class Shell:
             self._alert,
             self._stop,
             configuration.refresh_seconds,
+            links.learn,
         )
 
     def end(self) -> None:
@@ -155,6 +170,7 @@ class Shell:
         finally:
             self._stop.set()
             self._reporter.end()
+            self._keeper.ring()
             self._devices.close()
             self._disk.release()
 
@@ -164,8 +180,9 @@ class Shell:
         if journal is not None and journal.boot == boot:  # after a boot there are no rules, and nobody took them away
             self._tell_what_is_strange(journal)
         self._perform(state, state, effects)  # the rules are there before anybody is spoken with
-        for name, work in (("listener", self._listener.run), ("reporter", self._reporter.run)):
-            threading.Thread(target=self._working, args=(work,), name=name, daemon=True).start()
+        for part in (self._listener, self._reporter, self._keeper):
+            name = type(part).__name__.lower()
+            threading.Thread(target=self._working, args=(part.run,), name=name, daemon=True).start()
         notify("READY=1")
         while not self._stop.is_set():
             self._turn()
@@ -268,6 +285,9 @@ class Shell:
         if policy is None:
             return Lost(revision)
         failures = self._devices.load(policy, devices, clock.since_boot())
+        if not failures and self._configuration.enforcement_point and revision != CLOSED:
+            self._services.want(policy.guards)
+            self._keeper.want(policy.guards)
         self._policy, compiled = policy, self._compiled
         if compiled is not None and compiled.revision == revision:
             self._compiled = None
@@ -280,6 +300,30 @@ class Shell:
             if known is not None and known.revision == revision:
                 return known
         return self._disk.policy(revision)
+
+    # --- enforcement points, from the keeper's thread ---
+
+    def _point(self, host: str) -> Point:
+        known = self._configuration
+        place = known.places.get(f"{DeviceKind.HOST}:{host}", "")
+        return Point(known.enforcement_point, known.state, known.runtime, host, place)
+
+    def _missing(self, host: str, guard: Guard) -> tuple[str, ...]:
+        """What there has to be before a point can be started."""
+        certificates = tuple(f"certificate of {service}" for service in self._services.missing(host, guard))
+        has_lists = membership.lists_file(self._disk.identity).exists()
+        return certificates if has_lists else (*certificates, "revocation list")
+
+    def _drifted_point(self, host: str, changes: tuple[str, ...]) -> None:
+        device = f"{DeviceKind.HOST}:{host}"
+        what = f"{device}: its enforcement point was changed"
+        self._tell(Kind.DRIFT, what, alert=True, subject=device, changes=changes)
+        self._bell.ring()
+
+    def _failed_point(self, host: str, words: str) -> None:
+        device = f"{DeviceKind.HOST}:{host}"
+        self._tell("not-guarded", f"{device}: its enforcement point: {words}", alert=True, subject=device)
+        self._bell.ring()
 
     # --- telling ---
 
@@ -303,8 +347,10 @@ class Shell:
     def _report(self, now: float) -> None:
         """Hand the reporter what is true now, at once if it is news; say it on the disk, too."""
         waiting = len(self._outbox)
-        held = (self._state.journal, self._state.loaded)
-        said = _Said(held, waiting, self._reporter.failure, self._reporter.reached is not None)
+        points = self._keeper.standing
+        held = (self._state.journal, self._state.loaded, points.troubles, points.readback)
+        failure = self._reporter.failure or self._reporter.lacking
+        said = _Said(held, waiting, failure, self._reporter.reached is not None)
         if said == self._said and now < self._count_at:
             return
         is_news = held != self._said.held or waiting > self._said.waiting
@@ -322,6 +368,9 @@ class Shell:
             for device, counted in self._devices.counters(clock.since_boot()).items()
             for name, packets in counted.items()
         }
+        points = self._keeper.standing
+        readback |= points.readback
+        counters |= points.counters
         return {
             "version": self._state.enforced.version if self._state.loaded == self._state.enforced else 0,
             "state": self._word(),
@@ -355,7 +404,9 @@ class Shell:
             "devices": self._devices.readback(),
             "foreign": [str(other) for _, other in self._devices.foreign()],
             "taken-back": f"version {failure.revision.version}: {failure.reason}" if failure else "",
+            "points": dict(self._keeper.standing.troubles),
             "controller": self._reporter.failure
+            or self._reporter.lacking
             or ("reached" if self._reporter.reached is not None else "not reached yet"),
             "certificate-expires": self._links.expires(),
             "waiting": [happening.to_json() for happening in self._outbox.waiting(10)],
