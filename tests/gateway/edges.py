@@ -51,6 +51,7 @@ class Application:
     def __init__(self, name: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.name, self.delay, self.status = name, 0.0, 200
         self.answers: dict[str, str] = {}
+        self.files: Path | None = None
         self.served = 0
         application = self
 
@@ -77,6 +78,8 @@ class Application:
         request.rfile.read(length)
         time.sleep(self.delay)
         known = self.answers.get(request.path)
+        if self.files is not None and (file := self.files / request.path.strip("/")).is_file():
+            known = file.read_text()
         body = (known or f"{self.name} {length}\n").encode()
         request.send_response(self.status)
         for name, value in request.headers.items():
