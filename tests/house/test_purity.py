@@ -13,7 +13,7 @@ CORE = ("environment", "network", "proof")
 READS_DECLARATIONS = "environment/files.py"
 """The one module of the core that touches the disk, to read a declaration's own files."""
 
-MAY_RUN_COMMANDS = ("lab", "drill", "cli", "gateway")
+MAY_RUN_COMMANDS = ("lab", "drill", "cli", "gateway", "compute")
 
 EFFECTS = frozenset(
     {

@@ -27,6 +27,7 @@ VERBS = {
     "enrol": "ringfort.cli.enrol",
     "customer": "ringfort.cli.customer",
     "node": "ringfort.cli.node",
+    "image": "ringfort.cli.image",
     "audit": "ringfort.cli.audit",
     "witness": "ringfort.cli.witness",
     "up": "ringfort.cli.up",

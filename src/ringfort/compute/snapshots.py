@@ -1,0 +1,94 @@
+"""A guest that waits, written down: its memory, the state of its devices, and of what it is a snapshot.
+
+It is taken before the guest becomes anybody, so it holds nothing of any customer. Each restored guest gets a copy of
+the memory of its own: no page is shared between customers, neither to write to nor to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ringfort.compute.errors import SandboxError
+from ringfort.compute.image import Image
+from ringfort.compute.machine import PROGRAM
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot in a directory."""
+
+    directory: Path
+    image: str
+    memory_mib: int
+    cpus: int
+    program: str
+
+    @property
+    def memory(self) -> Path:
+        """The guest's memory, sparse."""
+        return self.directory / "memory"
+
+    @property
+    def state(self) -> Path:
+        """The state of processor and devices, as QEMU's migration stream."""
+        return self.directory / "state"
+
+    @classmethod
+    def describe(cls, directory: Path, image: Image, memory_mib: int, cpus: int) -> Snapshot:
+        """Write down beside it of what it is a snapshot."""
+        made = cls(directory, image.inputs, memory_mib, cpus, _program())
+        text = {"image": made.image, "memory-mib": memory_mib, "cpus": cpus, "program": made.program}
+        (directory / "snapshot.json").write_text(json.dumps(text) + "\n")
+        return made
+
+    @classmethod
+    def opened(cls, directory: Path) -> Snapshot:
+        """A snapshot that was taken before.
+
+        Raises:
+            SandboxError: there is none.
+        """
+        try:
+            text = json.loads((directory / "snapshot.json").read_text())
+            return cls(directory, str(text["image"]), int(text["memory-mib"]), int(text["cpus"]), str(text["program"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SandboxError("sandbox-no-snapshot", f"there is no snapshot in {directory}") from error
+
+    def check(self, image: Image, memory_mib: int, cpus: int) -> None:
+        """Make sure that it fits.
+
+        Raises:
+            SandboxError: it is of another image, machine or QEMU.
+        """
+        if (self.image, self.memory_mib, self.cpus, self.program) != (image.inputs, memory_mib, cpus, _program()):
+            hint = "take another snapshot, or boot without one"
+            raise SandboxError("sandbox-snapshot-other", "the snapshot is of another kind of guest", hint)
+
+
+def _program() -> str:
+    """What names the QEMU that is installed."""
+    found = PROGRAM.stat()
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def copy_memory(source: Path, target: Path) -> None:
+    """Copy a sparse file, holes and all; the copy is new and its owner's alone."""
+    with source.open("rb") as old, target.open("xb") as new:
+        os.fchmod(new.fileno(), 0o600)
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        at = 0
+        while at < size:
+            try:
+                start = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole is left
+                return
+            at = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            os.lseek(old.fileno(), start, os.SEEK_SET)
+            os.lseek(new.fileno(), start, os.SEEK_SET)
+            rest = at - start
+            while rest:
+                rest -= os.sendfile(new.fileno(), old.fileno(), None, min(rest, 1 << 30))
