@@ -7,13 +7,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from ringfort.environment.model import Tls
 from ringfort.environment.topology import Device, DeviceKind
+from ringfort.errors import RingfortError
+from ringfort.gateway import process, runtime
+from ringfort.gateway.haproxy import Files
+from ringfort.identity.store import read_credential
 from ringfort.kernel.processes import Process
-from ringfort.lab import state
+from ringfort.lab import gates, state
 from ringfort.lab.authority import host_holder, operator_holder, service_holder
 from ringfort.lab.client import Outcome, call
 from ringfort.lab.lab import Lab
@@ -134,6 +139,68 @@ def test_rules_changed_by_hand_are_mended_and_told_of(lab: Lab, device: Device) 
         return any("accept" in str(event) and node in str(event) for event in events)
 
     until(told, 10)
+
+
+def asks_for(lab: Lab, callers: set[str]) -> bool:
+    with suppress(RingfortError):
+        (check,) = (check for check in lab.identity_checks()["app"] if check.service == "app")
+        return check.callers == callers
+    return False
+
+
+DESK_NODE, EVIL = "spiffe://lab.example/node/desk", "spiffe://lab.example/node/evil"
+
+
+def _kill(files: Files) -> None:
+    running = process.running(files)
+    assert running is not None
+    os.kill(running.pid, signal.SIGKILL)
+
+
+def _admit(files: Files) -> None:
+    runtime.order(files.socket, f"add acl {files.callers('app')} {EVIL}")
+
+
+@pytest.mark.parametrize("change", [_kill, _admit])
+def test_an_enforcement_point_changed_by_hand_is_mended_by_its_node_and_told_of(
+    lab: Lab, change: Callable[[Files], None]
+) -> None:
+    until(lambda: asks_for(lab, {DESK_NODE}), 10)
+    change(gates.Layout.of(lab.environment, lab.keys).files("app"))
+    assert not asks_for(lab, {DESK_NODE})
+    assert until(lambda: asks_for(lab, {DESK_NODE}), 5) < 5
+
+    def told() -> bool:
+        with plane(lab).calling() as client:
+            events = client.get("/v1/events")["events"]
+        return any("enforcement point" in str(event) and event["kind"] == "drift" for event in events)
+
+    until(told, 10)
+    assert call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk")).outcome is Outcome.ADMITTED
+
+
+def test_services_have_certificates_that_their_nodes_asked_for(lab: Lab) -> None:
+    made = read_credential(gates.Layout.of(lab.environment, lab.keys).certificate("app", "app"))
+    assert made.identity.uri == "spiffe://lab.example/service/app"
+    assert [str(address) for address in made.addresses] == [APP]
+    answer = call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk"))
+    assert answer.identity == "spiffe://lab.example/service/app"
+
+
+def drifts(lab: Lab) -> int:
+    with plane(lab).calling() as client:
+        return sum(event["kind"] == "drift" for event in client.get("/v1/events")["events"])
+
+
+def test_a_check_that_is_switched_off_stays_off_until_it_is_switched_on(lab: Lab) -> None:
+    before = drifts(lab)
+    with lab.without("identity:app"):
+        time.sleep(4)  # its node would have mended it by now
+        assert asks_for(lab, set())
+    assert asks_for(lab, {DESK_NODE})
+    time.sleep(4)
+    assert asks_for(lab, {DESK_NODE})
+    assert drifts(lab) == before, "what was put back as it was is nobody's change"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,20 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
-from ringfort.lab import authority, control, control_plane, gates, listeners, netlink, netns, nft, nodes, plan, state
+from ringfort.lab import (
+    authority,
+    control,
+    control_plane,
+    gates,
+    listeners,
+    netlink,
+    netns,
+    nft,
+    nodes,
+    plan,
+    processes,
+    state,
+)
 from ringfort.lab.changes import Changes
 from ringfort.lab.differences import Change, Seen, differences
 from ringfort.lab.plane import Plane
@@ -29,6 +42,9 @@ ROUNDS = 4
 
 SETTLE_SECONDS = 5.0
 """How long a link may take to carry packets once both its ends are up."""
+
+POINT_SECONDS = 15.0
+"""How long a node may take to put right what was changed at an enforcement point."""
 
 ACTIVE, RULES, OFF = "active.json", "rules.json", "off.json"
 
@@ -79,6 +95,10 @@ def build(
         settle(wanted, changes.wired_namespaces, connections)
     if plane is not None and not dry_run:
         changes.version = control_plane.converge(plane, progress)
+        processes.until(
+            lambda: gates.are_whole(environment, lab_checks(environment), plane.keys), POINT_SECONDS,
+            "points-unfinished", "not every enforcement point runs as declared",
+        )  # fmt: skip
         _note_rules(environment, wanted, changes)
     return changes
 
@@ -232,7 +252,7 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
     else:
         changes.services = ("restarted" if was_running else "started") if wanted else "stopped"
     if changes.is_dry_run:
-        if is_kept and wanted and not gates.are_whole(environment, checks, keys):
+        if is_kept and wanted and Plane.of(environment) is None and not gates.are_whole(environment, checks, keys):
             changes.services = "restarted"
         return None
     if not is_kept:
@@ -242,7 +262,7 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
         progress(f"starting {len(wanted)} services")
         starting = control.start(environment.name, wanted, digest)
     state.save(environment.name, OFF, {})
-    if gates.apply(environment, checks, keys) - {"kept"} and is_kept:
+    if Plane.of(environment) is None and gates.apply(environment, checks, keys) - {"kept"} and is_kept:
         changes.services = "restarted"
     return starting
 

@@ -1,4 +1,8 @@
-"""The enforcement points of a lab: one HAProxy in the namespace of each host that serves anything under TLS."""
+"""The enforcement points of a lab: one HAProxy in the namespace of each host that serves anything under TLS.
+
+Where there is a control plane, its nodes run them; else the lab does. Either way they are read back, switched off and
+on, and ended here.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,20 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment, Tls
 from ringfort.environment.topology import Device, DeviceKind, interface_name
+from ringfort.errors import RingfortError
 from ringfort.gateway import process, readback
 from ringfort.gateway.haproxy import Configuration, Files, Guarded, render
 from ringfort.kernel import netns
 from ringfort.lab import authority, state
+from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import namespace_name
+from ringfort.node import guarding
 
 AT_ONCE = 4
 """Processes started side by side: a start is mostly waiting."""
@@ -33,12 +40,33 @@ def root(environment: str) -> Path:
     return state.ROOT / f"gates-{hashlib.sha256(environment.encode()).hexdigest()[:10]}"
 
 
-def files(environment: str, host: str, keys: Path) -> Files:
-    """The files of one host's enforcement point."""
-    bundle = str(keys / authority.ROOT_FILE)
-    return Files(
-        str(root(environment) / interface_name(host)), bundle, str(keys / authority.LISTS_FILE), process.account()
-    )
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the files of a lab's enforcement points are. ``states``: host -> state directory of its node; empty where
+    the lab runs them with the keys in ``keys``."""
+
+    environment: str
+    keys: Path
+    states: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, environment: Environment, keys: Path) -> Layout:
+        """That of an environment."""
+        plane = Plane.of(environment)
+        return cls(environment.name, keys, plane.states() if plane is not None else {})
+
+    def files(self, host: str) -> Files:
+        """The files of one host's enforcement point."""
+        if host in self.states:
+            return guarding.files(self.states[host], root(self.environment), host, process.account())
+        directory, bundle = str(root(self.environment) / interface_name(host)), str(self.keys / authority.ROOT_FILE)
+        return Files(directory, bundle, str(self.keys / authority.LISTS_FILE), process.account())
+
+    def certificate(self, service: str, host: str) -> Path:
+        """Key and certificate of a service on a host."""
+        if host in self.states:
+            return guarding.certificate(self.states[host], host, service)
+        return authority.key_file(self.keys, authority.service_holder(service, host))
 
 
 def behind_tls(checks: Iterable[IdentityCheck]) -> tuple[IdentityCheck, ...]:
@@ -52,7 +80,7 @@ def unchecked(check: IdentityCheck) -> IdentityCheck:
 
 
 def apply(environment: Environment, checks: Checks, keys: Path) -> set[str]:
-    """Run what each host needs, changing only what differs.
+    """Run what each host needs, changing only what differs: where no node does.
 
     Args:
         checks: by host, all of them; hosts without TLS services need nothing, and what runs there ends.
@@ -72,27 +100,36 @@ def apply(environment: Environment, checks: Checks, keys: Path) -> set[str]:
 
 def switch(environment: Environment, checks: Checks, keys: Path, off: Collection[tuple[str, str]]) -> set[str]:
     """Run what some hosts need, without the checks of the (service, host) that are ``off``."""
+    layout = Layout.of(environment, keys)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return set(pool.map(lambda host: _apply(environment, host, checks[host], keys, off), checks))
+        return set(pool.map(lambda host: _apply(environment, host, checks[host], layout, off), checks))
 
 
 def _wanted(
-    environment: Environment, host: str, checks: Iterable[IdentityCheck], keys: Path, off: Collection[tuple[str, str]]
+    environment: Environment,
+    host: str,
+    checks: Iterable[IdentityCheck],
+    layout: Layout,
+    off: Collection[tuple[str, str]],
 ) -> Configuration:
     guarded = []
     for check in behind_tls(checks):
-        certificate = str(authority.key_file(keys, authority.service_holder(check.service, host)))
+        certificate = str(layout.certificate(check.service, host))
         enforced = unchecked(check) if (check.service, host) in off else check
         guarded.append(Guarded(enforced, environment.hosts[host].addresses, certificate))
-    return render(guarded, files(environment.name, host, keys))
+    return render(guarded, layout.files(host))
 
 
 def _apply(
-    environment: Environment, host: str, checks: Iterable[IdentityCheck], keys: Path, off: Collection[tuple[str, str]]
+    environment: Environment,
+    host: str,
+    checks: Iterable[IdentityCheck],
+    layout: Layout,
+    off: Collection[tuple[str, str]],
 ) -> str:
-    wanted = _wanted(environment, host, checks, keys, off)
+    wanted = _wanted(environment, host, checks, layout, off)
     with netns.inside(_namespace(environment, host)):
-        return process.apply(wanted, files(environment.name, host, keys), state.write_private)
+        return process.apply(wanted, layout.files(host), state.write_private)
 
 
 def read(
@@ -103,10 +140,11 @@ def read(
     Raises:
         RingfortError: an enforcement point is gone, or is not what its files say.
     """
+    layout = Layout.of(environment, keys)
     checks: dict[str, tuple[IdentityCheck, ...]] = {}
     counts: dict[tuple[str, str], Mapping[str, int]] = {}
     for host in environment.hosts:
-        own = files(environment.name, host, keys)
+        own = layout.files(host)
         if not Path(own.configuration).exists():
             continue
         with netns.inside(_namespace(environment, host)):
@@ -120,11 +158,13 @@ def are_whole(environment: Environment, checks: Checks, keys: Path) -> bool:
     wanted = [host for host in checks if behind_tls(checks[host])]
     if set(map(interface_name, wanted)) != {directory.name for directory in _directories(environment.name)}:
         return False
+    layout = Layout.of(environment, keys)
     for host in wanted:
         with netns.inside(_namespace(environment, host)):
-            if not process.is_current(
-                _wanted(environment, host, checks[host], keys, ()), files(environment.name, host, keys)
-            ):
+            try:
+                if not process.is_current(_wanted(environment, host, checks[host], layout, ()), layout.files(host)):
+                    return False
+            except RingfortError:  # it went just now, or a file isn't there yet
                 return False
     return True
 

@@ -229,18 +229,20 @@ class Lab:
 
     def _switch(self, mechanism: mechanisms.Mechanism, *, on: bool) -> None:
         with self.locked():
-            device = mechanism.device
-            if device is None:
-                building.switch(self.environment, mechanism.service, mechanism.host, on=on)
-                return
-            plane = Plane.of(self.environment)
+            plane, touched = Plane.of(self.environment), mechanisms.devices_of(self.environment, mechanism)
             if plane is not None and not on:
-                nodes.pause(plane, device, on=True)  # its node would mend what we break
-            nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
+                nodes.pause(plane, touched)  # they would mend what we break
+            if mechanism.device is None:
+                building.switch(self.environment, mechanism.service, mechanism.host, on=on)
+            else:
+                self._switch_rules(mechanism.device, on=on)
             if plane is not None and on:
-                nodes.pause(plane, device, on=False)
-            if device.kind is DeviceKind.SWITCH:
-                building.isolate(self.environment, self.active(), self._connections, device, isolated=on)
+                nodes.resume(plane, touched)
+
+    def _switch_rules(self, device: Device, *, on: bool) -> None:
+        nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
+        if device.kind is DeviceKind.SWITCH:
+            building.isolate(self.environment, self.active(), self._connections, device, isolated=on)
 
     def reset(self) -> None:
         """Forget what devices have learnt of past packets: scanners, connection counts, tracked connections."""

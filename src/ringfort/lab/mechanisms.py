@@ -55,4 +55,12 @@ def parse(environment: Environment, name: str) -> Mechanism:
     raise RingfortError("unknown-mechanism", f"there is no mechanism {name!r} in {environment.name!r}", _HINT)
 
 
+def devices_of(environment: Environment, mechanism: Mechanism) -> tuple[Device, ...]:
+    """The devices where a mechanism is enforced."""
+    if mechanism.device is not None:
+        return (mechanism.device,)
+    hosts = (mechanism.host,) if mechanism.host else environment.services[mechanism.service].hosts
+    return tuple(Device(DeviceKind.HOST, host) for host in hosts)
+
+
 _HINT = "mechanisms are router-filter:ROUTER, port-security:SITE/SEGMENT, host-firewall:HOST, identity:SERVICE"

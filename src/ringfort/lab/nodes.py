@@ -17,7 +17,7 @@ from ringfort.environment.topology import Device
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns
 from ringfort.kernel.processes import Process
-from ringfort.lab import processes, state
+from ringfort.lab import gates, processes, state
 from ringfort.lab.plane import REASON, Plane, Progress, literal
 from ringfort.lab.shapes import namespace_name
 from ringfort.node import configuration as configurations
@@ -42,6 +42,7 @@ def start(plane: Plane, created: Iterable[str], progress: Progress) -> int:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_same = file.exists() and file.read_text() == text
         if processes.running(plane, host) is not None and is_same and not spaces & renewed:
+            _signal(plane, host, signal.SIGCONT)  # a drill that was killed may have stopped it
             continue
         processes.end_one(plane, host)
         state.write_private(file, text.encode())
@@ -74,7 +75,7 @@ def _node_configuration(plane: Plane, host: str, devices: Iterable[Device]) -> s
         f"controllers = {json.dumps(controllers)}",
         f"state = {json.dumps(str(plane.node_directory(host) / 'state'))}",
         "sysctl = false  # the lab's namespaces are made with theirs",
-        'enforcement-point = ""',
+        f"runtime = {json.dumps(str(gates.root(plane.environment.name)))}",
         "[devices]",
     ]
     for device in devices:
@@ -138,11 +139,13 @@ def confirmed(plane: Plane, version: int, progress: Progress) -> None:
 
 
 def unconfirmed(plane: Plane, version: int) -> list[str]:
-    """The nodes that don't enforce a version yet or have not confirmed it, with why."""
+    """The nodes that don't enforce a version yet, rules and enforcement points, or have not confirmed it; with why."""
     found = []
     for host, status in statuses(plane).items():
         if status.get("state") != "confirmed" or status.get("enforced") != version:
             found.append(f"{host} ({status.get('state', 'says nothing')}; controller: {status.get('controller', '')})")
+        else:
+            found += [f"{host} ({point}: {words})" for point, words in status["points"].items() if words]
     return found
 
 
@@ -151,8 +154,19 @@ def statuses(plane: Plane) -> dict[str, Mapping[str, Any]]:
     return {host: Disk(plane.node_directory(host) / "state").status() or {} for host in plane.nodes}
 
 
-def pause(plane: Plane, device: Device, *, on: bool) -> None:
-    """Stop the node of a device where it is, or let it go on: a mechanism that is switched off would be mended."""
-    process = processes.running(plane, plane.node_of(device))
+def pause(plane: Plane, devices: Iterable[Device]) -> None:
+    """Stop the nodes of some devices where they are: they would mend a mechanism that is switched off."""
+    for host in {plane.node_of(device) for device in devices}:
+        _signal(plane, host, signal.SIGSTOP)
+
+
+def resume(plane: Plane, devices: Iterable[Device]) -> None:
+    """Let the nodes of some devices go on."""
+    for host in {plane.node_of(device) for device in devices}:
+        _signal(plane, host, signal.SIGCONT)
+
+
+def _signal(plane: Plane, host: str, number: signal.Signals) -> None:
+    process = processes.running(plane, host)
     if process is not None:
-        os.kill(process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+        os.kill(process.pid, number)

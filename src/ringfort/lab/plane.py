@@ -90,6 +90,13 @@ class Plane:
         flows = (flow for flow in self.environment.flows.values() if flow.service == self.control.controller)
         return list(dict.fromkeys(name for flow in flows for name in flow.operators))
 
+    def states(self) -> dict[str, Path]:
+        """Every host -> the state directory of the node that enforces it."""
+        nodes = {machine: node_host(self.environment, machine) for machine in devices_by_machine(self.environment)}
+        return {
+            host.name: self.node_directory(nodes[host.machine]) / "state" for host in self.environment.hosts.values()
+        }
+
     def operator(self) -> tuple[str, str]:
         """An operator, and a host from where he may call the controller.
 
