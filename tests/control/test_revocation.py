@@ -68,6 +68,22 @@ def test_a_waiting_long_poll_of_a_revoked_node_is_ended(controller: Running) -> 
     assert time.monotonic() - before < WITHIN
 
 
+def test_what_a_machine_held_before_it_was_enrolled_anew_is_revoked_and_that_is_recorded(controller: Running) -> None:
+    lost, stolen = controller.enrol("web-11")
+    node, fresh = controller.enrol("web-11")
+    assert until_refused(lost, "/v1/environment") < WITHIN
+    assert node.get("/v1/nodes/web-11")["state"] == "active"
+    with pytest.raises((CallRefusedError, ControlError)):
+        controller.with_credential(stolen).call("POST", "/v1/nodes/web-11/renewals", {"csr": csr(new_key())})
+    listed = controller.operator("sophie").get("/v1/revocations")["revocations"]
+    serials = {one["serial"] for one in listed if one["reason"] == "the machine was enrolled anew"}
+    assert f"{stolen.leaf.serial_number:x}" in serials
+    assert f"{fresh.leaf.serial_number:x}" not in serials
+    records = controller.operator("aude").get("/v1/audit/records?object=node/web-11")["records"]
+    last = next(one for one in reversed(records) if one["action"] == "control:node:enrol")
+    assert f"{stolen.leaf.serial_number:x}" in str(last)
+
+
 def test_an_operators_certificate_is_revoked_by_its_serial(controller: Running) -> None:
     credential = controller.ground.credential(Role.OPERATOR, "aude")
     aude = controller.with_credential(credential)

@@ -14,7 +14,7 @@ from ringfort.control import models
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.ports import Authority
 from ringfort.control.repository import DatabaseStore
-from ringfort.environment.model import Environment
+from ringfort.environment.model import Environment, Host
 from ringfort.environment.serialise import from_bytes
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.repository import Repository
@@ -52,7 +52,7 @@ class Served:
             ProblemError: no host of that node has it.
         """
         environment = self.environment(connection)
-        hosts = [host for host in environment.hosts.values() if host.machine == node] if environment else []
+        hosts = _hosts_of(environment, node) if environment else []
         for host in hosts:
             if host.identity == uri:
                 return "node", uri.rpartition("/")[2], tuple(map(str, host.addresses))
@@ -74,6 +74,13 @@ class Served:
         if self._environment is None or self._environment[0] != state.digest:
             self._environment = (state.digest, from_bytes(text))
         return self._environment[1]
+
+
+def _hosts_of(environment: Environment, node: str) -> list[Host]:
+    """The hosts of a node's machine: the node is called after the machine, or after the host on it where it runs."""
+    own = environment.hosts.get(node)
+    machine = node if own is None else own.machine
+    return [host for host in environment.hosts.values() if host.machine == machine]
 
 
 def published(connection: Connection) -> tuple[models.EnvironmentState, bytes | None]:

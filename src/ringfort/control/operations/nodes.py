@@ -15,6 +15,7 @@ from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.clock import to_number, to_time
 from ringfort.control.errors import ProblemError, conflict, not_found
 from ringfort.control.operations.events import add_event
+from ringfort.control.operations.revocations import revoke_all_of
 from ringfort.control.ports import Authority, Issued
 from ringfort.control.recording import digest
 from ringfort.control.serving import Served
@@ -65,7 +66,11 @@ def make_token(authority: Authority, connection: Connection, call: Call) -> Outc
 
 
 def enrol(authority: Authority, connection: Connection, call: Call) -> Outcome:
-    """A machine shows its token and becomes a node; the token is used up."""
+    """A machine shows its token and becomes a node; the token is used up.
+
+    What was issued for the machine before is trusted no longer, its services' certificates included: whoever enrols a
+    machine anew may do so because somebody has had its disk.
+    """
     caller = call.caller
     token = connection.execute(select(enrolment_tokens).where(*_of(enrolment_tokens, caller))).one_or_none()
     if token is None or token.node != caller.name:
@@ -75,6 +80,7 @@ def enrol(authority: Authority, connection: Connection, call: Call) -> Outcome:
     addresses = json.loads(token.addresses)
     csr = call.body(models.SigningForm).csr
     issued = authority.issue(token.site, "node", token.node, addresses, csr, call.now, LEAF_LIFETIME)
+    ended = revoke_all_of(connection, token.node, call.now)
     _keep_certificate(connection, issued, token.node, "leaf")
     connection.execute(update(enrolment_tokens).where(*_of(enrolment_tokens, caller)).values(used=to_number(call.now)))
     before = connection.execute(select(nodes).where(nodes.c.name == token.node)).one_or_none()
@@ -94,8 +100,8 @@ def enrol(authority: Authority, connection: Connection, call: Call) -> Outcome:
         "control:node:enrol",
         f"node/{token.node}",
         None if before is None else _told(dict(before._mapping)),
-        _told({"addresses": token.addresses, **values}),
-        ("enrolments", "nodes"),
+        _told({"addresses": token.addresses, **values}) | ({"revoked": ended} if ended else {}),
+        ("enrolments", "nodes", *(("revocations",) if ended else ())),
     )
     return Outcome(_certificate(issued), change, 201)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -49,6 +50,30 @@ def revoke(connection: Connection, call: Call) -> Outcome:
     on = form.identity or _identity(connection, form) or f"certificate/{form.serial}"
     topics = ("revocations", "nodes", "enrolments")
     return Outcome(answer, Change("control:certificate:revoke", _object(on), None, after, topics), 201)
+
+
+def revoke_all_of(connection: Connection, node: str, now: datetime) -> list[str]:
+    """Revoke what was issued for a node and its hosts' services, and is still valid; the serial numbers, sorted."""
+    rows = connection.execute(
+        select(certificates.c.authority, certificates.c.serial, certificates.c.identity).where(
+            certificates.c.node == node, certificates.c.purpose == "leaf", certificates.c.expires > to_number(now)
+        )
+    )
+    return sorted(
+        row.serial
+        for row in rows.all()
+        if insert_once(
+            connection,
+            revocations,
+            {
+                "authority": row.authority,
+                "serial": row.serial,
+                "identity": row.identity,
+                "reason": "the machine was enrolled anew",
+                "revoked": to_number(now),
+            },
+        )
+    )
 
 
 def _named(connection: Connection, form: models.RevocationForm, now: int) -> Sequence[tuple[str, str, str]]:
