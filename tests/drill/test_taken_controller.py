@@ -1,24 +1,47 @@
-"""A controller that has been taken over serves forged, single-signed and frozen metadata; no node opens anything."""
+"""A controller that has been taken over serves forged, half-signed, old and frozen metadata: no node opens anything."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from ringfort.drill.run import drill
+from ringfort.drill.taken_controller import controller_believed, controller_taken_over
+from ringfort.lab import approvers, controller, publishing
+from ringfort.lab.lab import Lab
+from ringfort.lab.plane import Plane
 from tests.lab.running import running
 from tests.lab.test_control_plane import CONTROLLED
 
 pytestmark = pytest.mark.lab
 
 
-def test_whatever_a_controller_serves_no_node_opens_anything(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with running(tmp_path_factory.mktemp("taken"), CONTROLLED, "taken") as lab:
-        result = drill(lab, only=("controller",))
-        seen = [one for one in result.observations if one.name == "controller taken over"]
-        assert len(seen) == 4
-        assert all(one.held for one in seen), "\n".join(one.words for one in seen)
-        assert any("7 of 7 nodes refused it" in one.words for one in seen), "\n".join(one.words for one in seen)
-        standing = lab.standing()
-        assert standing is not None
-        assert standing.version == 1
-        assert result.exit_code == 0, result.observations
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running(tmp_path_factory.mktemp("taken"), CONTROLLED, "taken") as made:
+        yield made
+
+
+def test_whatever_a_controller_serves_no_node_opens_anything(lab: Lab) -> None:
+    seen = [*controller_taken_over(lab), *controller_believed(lab)]
+    assert [one.words for one in seen if not one.held] == []
+    served = [one.words for one in seen if one.words.startswith("it serves")]
+    assert len(served) == 4
+    assert all(
+        "7 of 7 nodes refused it and raised an alert; 7 keep their version, 0 devices changed" in one for one in served
+    )
+    assert seen[-1].words.endswith("7 of 7 nodes believe the controller again")
+    assert seen[0].words == "nobody answers: 7 keep their version, 0 devices changed"
+
+
+def test_a_key_that_a_killed_drill_left_stolen_is_replaced_by_the_next_up(lab: Lab) -> None:
+    plane = Plane.of(lab.environment)
+    assert plane is not None
+    before = approvers.replace_online(plane.directory / "approvers")
+    controller.stop(plane)
+    lab.up()
+    with plane.calling() as client:
+        found = publishing.published(client)
+    assert found is not None
+    assert found.version == 1
+    assert before.public_key.keyid not in found.root.signed.keys

@@ -284,6 +284,7 @@ def test_all_keys_are_replaced_one_root_after_the_other_while_a_node_sleeps(hous
     assert isinstance(answer, Accepted)
     assert (answer.data, answer.signers) == (text(2), ("bob", "carol"))
     assert [entry.version for entry in root_history(house.repository)] == [5, 4, 3, 2, 1]
+    assert house.node.root_version() == 5
 
 
 @pytest.mark.parametrize("names", [(), ("alice",), ("new",), ("new", "alice")])

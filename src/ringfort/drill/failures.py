@@ -67,7 +67,10 @@ def mutual_services(environment: Environment) -> tuple[str, ...]:
 
 
 def failures(environment: Environment) -> Iterator[Failure]:
-    """Every single failure of an environment, in the order of a packet's way."""
+    """Every single failure of an environment, in the order of a packet's way; the controller's first, because nodes
+    may take half a minute to be as before."""
+    if environment.control is not None:
+        yield Failure(CONTROLLER, "")
     yield from (Failure("port-security", key) for key in environment.segments)
     for name in environment.routers:  # one after the other, because a router has to be made the active one for both
         yield Failure("router-filter", name)
@@ -78,8 +81,6 @@ def failures(environment: Environment) -> Iterator[Failure]:
     yield from (Failure("identity-stolen", name) for name in environment.hosts)
     if mutual_services(environment):
         yield Failure("authority", "")
-    if environment.control is not None:
-        yield Failure(CONTROLLER, "")
 
 
 def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ...]:

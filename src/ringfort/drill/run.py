@@ -26,7 +26,7 @@ from ringfort.drill.failures import Failure, mutual_services
 from ringfort.drill.frames import Kind
 from ringfort.drill.judging import Judge, judge
 from ringfort.drill.result import Delivered, Disagreement, DrillResult, Exercise, Observation
-from ringfort.drill.taken_controller import controller_taken_over
+from ringfort.drill.taken_controller import controller_believed, controller_taken_over
 from ringfort.drill.targets import Rows, Targets, quick_scopes
 from ringfort.drill.volley import Outcome, Range
 from ringfort.drill.wire import Wire
@@ -192,6 +192,8 @@ class _Drill:
         self._step("restored: every attack and every flow once more")
         self._attack(None, RESTORED)
         self._exercise(RESTORED)
+        if any(failure.kind == failures.CONTROLLER for failure in chosen):
+            self._observations += controller_believed(self._lab)
         self._check_restored()
         return self._result()
 

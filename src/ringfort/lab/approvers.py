@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from securesystemslib.signer import Signer
 from tuf.api.metadata import Targets
 
 from ringfort.environment.model import Environment
 from ringfort.environment.serialise import to_bytes
 from ringfort.errors import Origin
 from ringfort.publishing import keys
-from ringfort.publishing.metadata import Holders, first_root, next_targets
+from ringfort.publishing.metadata import Holders, Rotation, first_root, holders, next_root, next_targets
 from ringfort.publishing.proposal import Record, contents, to_custom
 from ringfort.publishing.repository import Publication, Published
 
@@ -30,6 +31,7 @@ def ensure(directory: Path) -> None:
     for name in (*APPROVERS, ONLINE):
         if not key_file(directory, name).exists():
             key = keys.generate()
+            (directory / f"{name}.key.pub").unlink(missing_ok=True)
             keys.write_public(directory / f"{name}.key.pub", key)
             keys.write_private(key_file(directory, name), key, None)
 
@@ -62,6 +64,28 @@ def publication(directory: Path, environment: Environment, old: Published | None
         if root is not None:
             root.sign(signer, append=True)
     return Publication(None if root is None else root.to_bytes(), targets.to_bytes(), text)
+
+
+def replace_online(directory: Path) -> Signer:
+    """Make another online key, and give back the one that there was, which the root in force still names.
+
+    `rotation` tells when that is to be mended: a lab that is left like this is whole after the next ``up``.
+    """
+    old = keys.read_signer(key_file(directory, ONLINE), None)
+    key_file(directory, ONLINE).unlink()
+    ensure(directory)
+    return old
+
+
+def rotation(directory: Path, old: Published, now: datetime) -> Publication | None:
+    """The root that names the online key of this lab, signed by enough approvers; None if the one in force does."""
+    online = keys.named(keys.read_public(directory / f"{ONLINE}.key.pub"), ONLINE)
+    if holders(old.root.signed).online.keyid == online.keyid:
+        return None
+    root = next_root(old.root.signed, Rotation(online=online), now)
+    for name in APPROVERS[:THRESHOLD]:
+        root.sign(keys.read_signer(key_file(directory, name), None), append=True)
+    return Publication(root.to_bytes(), None, None)
 
 
 def published_text(environment: Environment) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 from ringfort.audit import keys as audit_keys
 from ringfort.audit.notes import COSIGNATURE
@@ -16,8 +18,11 @@ NAME = "controller"
 
 
 def stop(plane: Plane) -> None:
-    """End the controller's process, as a machine that is lost would."""
-    processes.end_one(plane, NAME)
+    """End the controller's process as a machine that is lost would: without a word."""
+    process = processes.running(plane, NAME)
+    if process is not None:
+        os.kill(process.pid, signal.SIGKILL)
+        process.end()
 
 
 def start(plane: Plane, progress: Progress) -> None:

@@ -12,6 +12,8 @@ from ringfort.publishing.fetching import NotThereError
 from ringfort.publishing.repository import Published, Repository
 from ringfort.publishing.storing import FetchedStore
 
+PUBLICATIONS = "/v1/environment/publications"
+
 
 class Fetcher:
     """The repository at the controller, for `FetchedStore`."""
@@ -35,12 +37,17 @@ def published(client: Client) -> Published | None:
 
 
 def publish(plane: Plane, client: Client, progress: Progress) -> int:
-    """Publish the environment unless it is the one that is published; its version."""
-    old = published(client)
+    """Publish the environment unless it is the one that is published; its version. Where the controller's online key is
+    another than the root in force names, a root that names it comes first."""
+    old, now = published(client), datetime.now(UTC)
+    replaced = approvers.rotation(plane.directory / "approvers", old, now) if old is not None else None
+    if replaced is not None:
+        progress("replacing the controller's online key")
+        client.call("POST", PUBLICATIONS, approvers.body(replaced), reason=REASON)
     text = approvers.published_text(plane.environment)
     if old is not None and old.environment == text:
         return old.version
     progress("publishing the environment, signed by " + " and ".join(approvers.APPROVERS[: approvers.THRESHOLD]))
-    publication = approvers.publication(plane.directory / "approvers", plane.environment, old, datetime.now(UTC))
-    answer = client.call("POST", "/v1/environment/publications", approvers.body(publication), reason=REASON)
+    publication = approvers.publication(plane.directory / "approvers", plane.environment, old, now)
+    answer = client.call("POST", PUBLICATIONS, approvers.body(publication), reason=REASON)
     return int(answer["version"])

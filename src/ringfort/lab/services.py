@@ -201,6 +201,7 @@ async def _main(directory: Path) -> None:
 
 if __name__ == "__main__":
     os.umask(0o077)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what whoever ran `up` had open, a lock perhaps, is not ours to keep
     if sys.stdin.readline() != "go\n":  # whoever started us died before noting our id
         sys.exit(1)
     asyncio.run(_main(Path(sys.argv[1])))

@@ -154,6 +154,15 @@ class Trust:
             return self._update(fetcher, now)
         return first
 
+    def root_version(self) -> int:
+        """The version of the root that is believed: what is pinned, or one that followed it; 0 before there is any."""
+        for file in (self._metadata / "root.json", self._pin):
+            try:
+                return Metadata[Root].from_file(str(file)).signed.version
+            except (OSError, StorageError, RepositoryError):
+                continue
+        return 0
+
     def expires(self) -> datetime | None:
         """Until when silence is no reason to worry: the end of the last timestamp that was believed."""
         try:
