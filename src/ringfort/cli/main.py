@@ -26,6 +26,7 @@ VERBS = {
     "controller": "ringfort.cli.controller",
     "enrol": "ringfort.cli.enrol",
     "customer": "ringfort.cli.customer",
+    "acme": "ringfort.cli.acme",
     "node": "ringfort.cli.node",
     "image": "ringfort.cli.image",
     "audit": "ringfort.cli.audit",
