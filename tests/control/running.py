@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,6 +63,8 @@ class Ground:
         self.store = Store.create(self.directory / "authority", DOMAIN, PASSPHRASE, now)
         self.store.add_issuer(SITE, NETWORKS, PASSPHRASE, now)
         write_private(self.directory / "online.key", generate(), None)
+        (self.directory / "data.key").write_bytes(os.urandom(32))
+        (self.directory / "data.key").chmod(0o600)
         self.database = self.database or f"sqlite:///{self.directory / 'controller.db'}"
 
     def credential(
@@ -95,6 +98,7 @@ database = "{self.database}"
 credential = "{name}.pem"
 authority = "{own if (self.directory / own).exists() else "authority"}"
 online_key = "online.key"
+data_key = "data.key"
 
 [listen]
 platform = ["127.0.0.1:0"]

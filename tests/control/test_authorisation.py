@@ -43,8 +43,17 @@ customer-certificate:add     customer@itself
 customer-certificate:remove  customer@itself
 application:list             customer@itself
 application:read             customer@itself
-application:put              customer@itself
+customer-certificate:identify customer@itself
+application:log              customer@itself
+application:upload           customer@itself
+application:deploy           customer@itself
+application:configure        customer@itself
+application:operate          customer@itself
 application:remove           customer@itself
+node:run                     node@itself
+instance:list                network-operator security-officer auditor
+instance:stop                network-operator
+instance:move                network-operator
 """
 """Action, and who may: a role, at the own site only, or about itself only. Nobody else may."""
 
@@ -119,6 +128,8 @@ CHANGES_BY_OPERATORS = {
     "revocation:create",
     "customer:create",
     "customer:close",
+    "instance:stop",
+    "instance:move",
     "audit:erase",
 }
 

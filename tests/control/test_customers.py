@@ -17,7 +17,8 @@ from ringfort.identity.names import Role
 from ringfort.identity.store import write_credential
 from tests.control.running import CustomerKey, Running, customer_key
 
-SOFTWARE = {"software": "ab" * 32, "configuration": {"greeting": "hello", "workers": 4}}
+SETTINGS = {"set": {"GREETING": "hello"}}
+CONFIGURATION = "/v1/customers/{}/applications/web/configuration"
 
 
 def certificates(client: Client, name: str) -> list[str]:
@@ -74,23 +75,10 @@ def test_a_removed_certificate_is_refused_at_once_on_an_open_connection(controll
         other.get("/v1/customers/quick/certificates")
 
 
-def test_a_customer_decides_on_its_software_and_configuration(controller: Running, tmp_path: Path) -> None:
-    shop, _ = new_customer(controller, tmp_path, "shop")
-    assert shop.call("PUT", "/v1/customers/shop/applications/web", SOFTWARE)["version"] == 1
-    assert shop.call("PUT", "/v1/customers/shop/applications/web", SOFTWARE)["version"] == 1
-    changed = {**SOFTWARE, "software": "cd" * 32}
-    assert shop.call("PUT", "/v1/customers/shop/applications/web", changed)["version"] == 2
-    assert shop.get("/v1/customers/shop/applications/web")["configuration"] == SOFTWARE["configuration"]
-    assert [one["name"] for one in shop.get("/v1/customers/shop/applications")["applications"]] == ["web"]
-    shop.call("DELETE", "/v1/customers/shop/applications/web")
-    assert shop.get("/v1/customers/shop/applications") == {"applications": []}
-
-
 def test_no_other_customer_decides_for_it(controller: Running, tmp_path: Path) -> None:
     new_customer(controller, tmp_path, "victim")
     other, _ = new_customer(controller, tmp_path, "rival")
-    path = "/v1/customers/victim/applications/web"
-    assert refused(other, "PUT", path, SOFTWARE) == (403, "forbidden")
+    assert refused(other, "POST", CONFIGURATION.format("victim"), SETTINGS) == (403, "forbidden")
     assert refused(other, "GET", "/v1/customers/victim/certificates") == (403, "forbidden")
     more = {"certificate": customer_key(tmp_path, "more").text}
     assert refused(other, "POST", "/v1/customers/victim/certificates", more) == (403, "forbidden")
@@ -100,7 +88,7 @@ def test_no_other_customer_decides_for_it(controller: Running, tmp_path: Path) -
 def test_no_operator_decides_for_it_on_either_listener(controller: Running, tmp_path: Path, who: str) -> None:
     operator = controller.operator(who)
     for method, path, body in [
-        ("PUT", "/v1/customers/acme/applications/web", SOFTWARE),
+        ("POST", CONFIGURATION.format("acme"), SETTINGS),
         ("GET", "/v1/customers/acme/applications", None),
         ("POST", "/v1/customers/acme/certificates", {"certificate": customer_key(tmp_path, who).text}),
     ]:
@@ -109,7 +97,7 @@ def test_no_operator_decides_for_it_on_either_listener(controller: Running, tmp_
     write_credential(files, controller.ground.credential(Role.OPERATOR, who))
     impostor = controller.customer(CustomerKey(files, files))
     with pytest.raises(ControlError):  # not even a handshake: the platform's authority counts for nothing there
-        impostor.call("PUT", "/v1/customers/acme/applications/web", SOFTWARE)
+        impostor.call("POST", CONFIGURATION.format("acme"), SETTINGS)
 
 
 def test_what_a_registered_certificate_signed_is_not_trusted(controller: Running, tmp_path: Path) -> None:
@@ -143,7 +131,7 @@ def test_a_certificate_belongs_to_one_customer(controller: Running, tmp_path: Pa
 
 def test_a_closed_customer_is_gone_and_its_name_is_never_given_again(controller: Running, tmp_path: Path) -> None:
     gone, first = new_customer(controller, tmp_path, "gone")
-    gone.call("PUT", "/v1/customers/gone/applications/web", SOFTWARE)
+    gone.call("POST", CONFIGURATION.format("gone"), SETTINGS)
     sophie = controller.operator("sophie")
     closed = sophie.call("DELETE", "/v1/customers/gone", reason="contract ended")
     assert (closed["state"], closed["certificates"]) == ("closed", [])

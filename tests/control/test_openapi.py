@@ -17,6 +17,7 @@ from ringfort.control.routes import OPERATIONS
 from tests.control import described
 from tests.control.publications import publication
 from tests.control.running import REPORT, Running, customer_key
+from tests.control.shops import Customer
 
 
 def test_every_operation_is_described_with_its_refusals() -> None:
@@ -58,15 +59,19 @@ def test_every_read_answers_as_described(controller: Running, tmp_path: Path) ->
     first = customer_key(tmp_path, "described")
     sophie.call("POST", "/v1/customers", {"name": "described", "certificate": first.text}, reason="T-1")
     customer = controller.customer(first)
-    customer.call("PUT", "/v1/customers/described/applications/web", {"software": "ab" * 32})
+    shop = Customer("described", customer, first)
+    shown = shop.deploy(shop.software())
+    instance = shown["instances"][0]["instance"]
+    nora.call("POST", f"/v1/instances/{instance}/move", {"node": "described"}, reason="T-1")
     asked: set[str] = set()
-    values = {"application": "web", "sequence": "0", "path": "checkpoint", "name": "described"}
+    values = {"application": "web", "sequence": "0", "path": "checkpoint", "name": "described", "offset": "0"}
+    values |= {"instance": instance, "upload": shop.send(shop.software()), "thumbprint": first.thumbprint}
     for operation in OPERATIONS:
         if operation.change is not None:
             continue
         values["file"] = "timestamp.json" if "metadata" in operation.path else environment_file(nora)
         path = re.sub(r"\{(\w+)\}", lambda part: values[part[1]], operation.path)
-        client = customer if operation.customers else node if operation.name == "awaitDesired" else sophie
+        client = customer if operation.customers else node if operation.action in ("node:await", "node:run") else sophie
         if operation.name == "fetchLog":  # no audit log is configured here
             with pytest.raises(CallRefusedError) as refused:
                 client.fetch(path)

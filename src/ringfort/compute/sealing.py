@@ -61,7 +61,11 @@ class PlatformKey:
     @property
     def name(self) -> str:
         """What tells this key from others, and nothing about it."""
-        return _derived(self.secret, b"", b"ringfort platform key name").hex()[:16]
+        return self.derived("name").hex()[:16]
+
+    def derived(self, purpose: str) -> bytes:
+        """A key for something of the platform's own."""
+        return _derived(self.secret, b"", b"ringfort platform 1\0" + purpose.encode())
 
     def new_key(self, customer: str) -> bytes:
         """A new customer's key, wrapped."""

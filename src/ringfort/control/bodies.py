@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import web
@@ -19,14 +22,15 @@ SLOWEST = 128 * 1024
 
 SMALL = 64 * 1024
 LARGE_AT_ONCE = 2
+HEAVY_FOR_ONE, HEAVY_AT_ONCE = 2, 8
 PARSED_ASIDE = 256 * 1024
 
 
 class Bodies:
     """Reads the bodies of one server."""
 
-    def __init__(self) -> None:
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+    def __init__(self, large_at_once: int = LARGE_AT_ONCE) -> None:
+        self._large = asyncio.Semaphore(large_at_once)
 
     async def read(self, request: web.Request, largest: int) -> bytes:
         """The body.
@@ -52,6 +56,30 @@ class Bodies:
             raise ProblemError(
                 408, "too-slow", f"the body did not arrive within {seconds:.0f} s", close=True
             ) from error
+
+
+class Slots:
+    """How much heavy work goes on at once: for everybody together, and for one caller, who shall not take all of it."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def taken(self, caller: str) -> AsyncIterator[None]:
+        """Take one while something is done.
+
+        Raises:
+            ProblemError: 429, all are taken.
+        """
+        if self._taken[caller] >= HEAVY_FOR_ONE or self._taken.total() >= HEAVY_AT_ONCE:
+            raise ProblemError(429, "busy", "too much is sent or verified at once", "try again", close=True)
+        self._taken[caller] += 1
+        try:
+            yield
+        finally:
+            self._taken[caller] -= 1
+            if not self._taken[caller]:
+                del self._taken[caller]
 
 
 async def _all(request: web.Request, largest: int) -> bytes:

@@ -25,6 +25,8 @@ class Call:
         query: the query, checked; None if the operation takes none.
         reason: why, from the header ``Ringfort-Ticket``; "" if nothing was said.
         key: the header ``Idempotency-Key``; "" for reads.
+        content: the body, where it is bytes and no form.
+        prepared: what the operation's ``prepare`` found out before the transaction.
     """
 
     caller: Caller
@@ -34,6 +36,8 @@ class Call:
     reason: str
     key: str
     now: datetime
+    content: bytes = b""
+    prepared: object = None
 
     def body(self, kind: type[F]) -> F:
         """The body as what the operation declares."""

@@ -14,6 +14,7 @@ from securesystemslib.signer import Signer
 from sqlalchemy import Connection as Transaction
 from sqlalchemy import delete
 
+from ringfort.compute.sealing import PlatformKey
 from ringfort.control.authorisation import Policies, shipped
 from ringfort.control.callers import Assignment, Caller, customer_caller, platform_caller, refused
 from ringfort.control.clock import now, to_number
@@ -22,6 +23,7 @@ from ringfort.control.contexts import CustomerContext
 from ringfort.control.database import Database
 from ringfort.control.dispatch import Dispatcher
 from ringfort.control.errors import ControlError
+from ringfort.control.operations.uploads import remove_unneeded
 from ringfort.control.performing import bump
 from ringfort.control.publisher import AuditPublisher
 from ringfort.control.repository import DatabaseStore
@@ -47,6 +49,7 @@ log = logging.getLogger("ringfort.control")
 MINUTE = 60.0
 KEYS_KEPT = timedelta(hours=24)
 CERTIFICATES_KEPT = timedelta(days=7)
+UPLOADS_KEPT = timedelta(hours=24)
 EVENTS_KEPT = timedelta(days=90)
 
 
@@ -67,7 +70,8 @@ class Controller:
         online: Signer | None = read_signer(settings.online_key, None) if settings.online_key is not None else None
         log_directory = settings.audit.directory if settings.audit is not None else None
         self.publisher: AuditPublisher | None = None
-        self.served = Served(bundle.trust_domain, authority, online, log_directory)
+        data_key = PlatformKey.read(settings.data_key) if settings.data_key is not None else None
+        self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key)
         self._operators = {
             name: Assignment(tuple(operator.roles), tuple(operator.sites))
             for name, operator in settings.operators.items()
@@ -207,6 +211,7 @@ class Controller:
         connection.execute(delete(enrolment_tokens).where(enrolment_tokens.c.expires < old))
         connection.execute(delete(revocation_lists).where(revocation_lists.c.until < old))
         connection.execute(delete(leases).where(leases.c.expires < old))
+        remove_unneeded(connection, to_number(time - UPLOADS_KEPT))
         connection.execute(delete(events).where(events.c.at < to_number(time - EVENTS_KEPT)))
         if self.served.online is not None:
             with contextlib.suppress(PublishingError):  # nothing published yet, or the key is another controller's

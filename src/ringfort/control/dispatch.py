@@ -7,15 +7,19 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from aiohttp import web
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ringfort.compute.sealing import SealedError
 from ringfort.control.authorisation import Policies
-from ringfort.control.bodies import Bodies, parsed, queried
+from ringfort.control.bodies import HEAVY_AT_ONCE, Bodies, Slots, parsed, queried
 from ringfort.control.callers import Caller, Kind, refused
 from ringfort.control.calls import Call
 from ringfort.control.clock import now as clock
@@ -24,10 +28,11 @@ from ringfort.control.database import Database
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.models import Desired, DesiredQuery
 from ringfort.control.openapi import description_bytes
+from ringfort.control.operation import BYTES, PARAMETERS, SMALL, Operation
 from ringfort.control.performing import Answered, fingerprint, perform
 from ringfort.control.problems import MEDIA_TYPE, problem_bytes
 from ringfort.control.rates import Rates
-from ringfort.control.routes import BYTES, OPERATIONS, PARAMETERS, Operation
+from ringfort.control.routes import OPERATIONS
 from ringfort.control.serving import Served
 from ringfort.control.state import Kept, Watcher
 from ringfort.control.writer import Writer, WriterBusyError
@@ -52,8 +57,11 @@ class Dispatcher:
         self._policies = policies
         self._state = watcher.state
         self._kept = Kept(watcher.state)
-        self._bodies = Bodies()
+        self._bodies, self._customers_bodies = Bodies(), Bodies(HEAVY_AT_ONCE)
         self._rates = Rates()
+        self._slots = Slots()
+        secret = served.data_key.derived("fingerprints of calls") if served.data_key is not None else b""
+        self._fingerprint = partial(fingerprint, secret)
 
     def application(self, customers: bool, identify: Identify) -> web.Application:
         """The calls for customers' certificates, or those for the platform's own."""
@@ -71,18 +79,21 @@ class Dispatcher:
         answer = self._read if operation.change is None else self._change
         if operation.waits:
             answer = self._wait
+        if operation.follows is not None:
+            answer = self._follow
         if operation.name == "readDescription":
             answer = self._describe
 
         async def handle(request: web.Request) -> web.Response:
             try:
+                _refuse_parameters(request)
                 return await answer(operation, request, self._caller(request, identify))
             except ProblemError as error:
                 return refusal(error)
             except (DBAPIError, PoolTimeoutError, WriterBusyError) as error:
                 log.warning("the database does not answer: %s", type(error).__name__, exc_info=error)
                 return refusal(_busy())
-            except ControlError as error:
+            except (ControlError, SealedError) as error:
                 log.error("%s: %s", error.code, error.message)  # noqa: TRY400  # expected, and said in words
                 return refusal(ProblemError(500, error.code, error.message, error.hint))
             except Exception:
@@ -152,16 +163,34 @@ class Dispatcher:
             self._kept.put(request.raw_path, numbers, body)
         return _response(operation, body)
 
+    async def _follow(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        """A read that waits for news, if there are none yet; the last look is the answer."""
+        self._allow(operation, request, caller)
+        assert operation.follows is not None
+        assert operation.news is not None
+        query, topic = queried(request, operation.query), operation.follows(request.match_info)
+        until = time.monotonic() + LONG_POLL_SECONDS
+        while True:
+            numbers = self._kept.numbers((topic,))
+            answer = await self._look(operation, request, caller)
+            left = until - time.monotonic()
+            if left <= 0 or operation.news(query, answer):
+                return _response(operation, _encoded(answer))
+            if numbers == self._kept.numbers((topic,)):  # else it changed while we looked
+                await self._watcher.changed(frozenset({topic}), left)
+
     async def _ask(self, operation: Operation, request: web.Request, caller: Caller) -> bytes:
+        return _encoded(await self._look(operation, request, caller))
+
+    async def _look(self, operation: Operation, request: web.Request, caller: Caller) -> BaseModel | bytes:
         call = Call(caller, dict(request.match_info), None, queried(request, operation.query), "", "", clock())
 
-        def ask() -> bytes:
+        def look() -> BaseModel | bytes:
             assert operation.read is not None
             with self._database.reading() as connection:
-                answer = operation.read(self._served, connection, call)
-            return answer if isinstance(answer, bytes) else answer.model_dump_json(by_alias=True).encode()
+                return operation.read(self._served, connection, call)
 
-        return await asyncio.to_thread(ask)
+        return await asyncio.to_thread(look)
 
     async def _change(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
         key, reason = request.headers.get("Idempotency-Key", ""), _reason(request)
@@ -173,23 +202,44 @@ class Dispatcher:
         queried(request, None)
         if not self._rates.allows(caller.identity, time.monotonic()):
             raise ProblemError(429, "too-many", f"{caller.identity} makes too many changes", "slow down", close=True)
-        body = await self._bodies.read(request, operation.largest if operation.form is not None else 0)
-        form = await parsed(request, body, operation.form) if operation.form is not None else None
-        self._allow(operation, request, caller, form, reason)
-        call = Call(caller, dict(request.match_info), form, None, reason, key, clock())
-        mark = fingerprint(request.method, request.path, body)
-        del body
-        change = operation.change
-        assert change is not None
-        answered: Answered = await self._writer.run(
-            lambda connection: perform(
-                connection, call, mark, lambda c, asked: change(self._served, self._state, c, asked)
-            )
-        )
+        if operation.raw:  # what is large is taken from those only who may send it
+            self._allow(operation, request, caller, None, reason)
+        is_heavy = operation.prepare is not None or (operation.customers and operation.largest > SMALL)
+        async with self._slots.taken(caller.identity) if is_heavy else nullcontext():
+            answered = await self._performed(operation, request, caller, reason, key)
         if answered.topics:
             await self._watcher.look()
         media = "application/json" if answered.status < 400 else MEDIA_TYPE
         return web.Response(status=answered.status, body=answered.body, content_type=media)
+
+    async def _performed(
+        self, operation: Operation, request: web.Request, caller: Caller, reason: str, key: str
+    ) -> Answered:
+        takes_any = operation.raw or operation.form is not None
+        bodies = self._customers_bodies if operation.customers else self._bodies
+        body = await bodies.read(request, operation.largest if takes_any else 0)
+        form = await parsed(request, body, operation.form) if operation.form is not None else None
+        if operation.raw and request.content_type != BYTES:
+            raise ProblemError(415, "media-type", f"the body has to be {BYTES}")
+        self._allow(operation, request, caller, form, reason)
+        content = body if operation.raw else b""
+        call = Call(caller, dict(request.match_info), form, None, reason, key, clock(), content)
+        mark = self._fingerprint(request.method, request.path, body)
+        del body
+        if operation.prepare is not None:
+            call = replace(call, prepared=await asyncio.to_thread(self._prepare, operation, call))
+        change = operation.change
+        assert change is not None
+        return await self._writer.run(
+            lambda connection: perform(
+                connection, call, mark, lambda c, asked: change(self._served, self._state, c, asked)
+            )
+        )
+
+    def _prepare(self, operation: Operation, call: Call) -> object:
+        assert operation.prepare is not None
+        with self._database.reading() as connection:
+            return operation.prepare(self._served, connection, call)
 
     async def _wait(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
         self._allow(operation, request, caller)
@@ -216,6 +266,17 @@ def refusal(error: ProblemError) -> web.Response:
     if error.close:
         response.force_close()
     return response
+
+
+def _refuse_parameters(request: web.Request) -> None:
+    """Paths are matched loosely; what stands in them is judged here."""
+    for name, value in request.match_info.items():
+        if not re.fullmatch(PARAMETERS[name], value):
+            raise ProblemError(404, "not-found", "there is no such path", close=True)
+
+
+def _encoded(answer: BaseModel | bytes) -> bytes:
+    return answer if isinstance(answer, bytes) else answer.model_dump_json(by_alias=True).encode()
 
 
 def _busy() -> ProblemError:

@@ -256,31 +256,6 @@ class CustomerCertificates(Answer):
     certificates: list[CustomerCertificate]
 
 
-class ApplicationForm(Form):
-    """What a customer wants to run."""
-
-    software: Digest = Field(description="SHA-256 of the image.")
-    configuration: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}$")], Scalar] = Field(
-        default={}, max_length=500
-    )
-
-
-class Application(Answer):
-    """What a customer wants to run."""
-
-    name: str
-    version: int
-    software: str
-    configuration: dict[str, Any]
-    changed: AwareDatetime
-
-
-class Applications(Answer):
-    """All applications of a customer."""
-
-    applications: list[Application]
-
-
 # -- audit and events ------------------------------------------------------------------------------------------------
 
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ringfort.control.models import Problem
+from ringfort.control.operation import BYTES, PARAMETERS, Operation
 from ringfort.control.problems import MEDIA_TYPE
-from ringfort.control.routes import OPERATIONS, PARAMETERS, Operation
+from ringfort.control.routes import OPERATIONS
 
 _ABOUT = """Everything is over mutual TLS 1.3. Calls about a customer's software, configuration and certificates are
 made on the customers' listener with a certificate that the customer registered, all others with a certificate of the
@@ -79,6 +80,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "description": "Refused.",
             "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
         }
+    if operation.raw:
+        described["requestBody"] = {"required": True, "content": {BYTES: {}}}
     if operation.form is not None:
         described["requestBody"] = {
             "required": True,

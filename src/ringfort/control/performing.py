@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -30,9 +30,9 @@ class Answered:
     repeated: bool = False
 
 
-def fingerprint(method: str, path: str, body: bytes) -> str:
-    """What tells whether a key is used for the same call again."""
-    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+def fingerprint(secret: bytes, method: str, path: str, body: bytes) -> str:
+    """What tells whether a key is used for the same call again; with a secret, it gives away no value in the body."""
+    return hmac.digest(secret, b"\0".join((method.encode(), path.encode(), body)), "sha256").hex()
 
 
 def perform(connection: Connection, call: Call, mark: str, operation: Operation) -> Answered:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ringfort.control.errors import TYPES, ProblemError
 from ringfort.control.models import Fault, Problem
+from ringfort.errors import DeclarationError, RingfortError
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
@@ -25,6 +26,18 @@ class InvalidError(ProblemError):
         ]
 
 
+class RefusedSoftwareError(ProblemError):
+    """Software that was sent is refused, with the reason's own code; faults of app.yaml with their places."""
+
+    def __init__(self, error: RingfortError) -> None:
+        super().__init__(422, error.code, error.message, error.hint)
+        found = error.problems if isinstance(error, DeclarationError) else ()
+        self.faults = [
+            Fault(pointer=str(one.origin)[:300], detail=f"{one.message} [{one.code}]"[:300])
+            for one in found[:MOST_FAULTS]
+        ]
+
+
 def problem(error: ProblemError) -> Problem:
     """A refusal as a document."""
     return Problem(
@@ -33,7 +46,7 @@ def problem(error: ProblemError) -> Problem:
         status=error.status,
         detail=error.message,
         hint=error.hint,
-        faults=error.faults if isinstance(error, InvalidError) else [],
+        faults=error.faults if isinstance(error, InvalidError | RefusedSoftwareError) else [],
     )
 
 

@@ -10,6 +10,7 @@ from securesystemslib.signer import Signer
 from sqlalchemy import Connection
 from tuf.api.metadata import Metadata, Timestamp
 
+from ringfort.compute.sealing import PlatformKey
 from ringfort.control import models
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.ports import Authority
@@ -25,12 +26,14 @@ NOTHING = models.EnvironmentState(version=0, root=0, digest="", expires=None)
 
 @dataclass(slots=True)
 class Served:
-    """The controller's own: its authority, the online key of the repository, the audit log's directory."""
+    """The controller's own: its authority, the online key of the repository, the audit log's directory,
+    the key that wraps customers' keys."""
 
     trust_domain: str
     authority: Authority
     online: Signer | None = None
     log: Path | None = None
+    data_key: PlatformKey | None = None
     _environment: tuple[str, Environment] | None = field(default=None, repr=False)
 
     def publishing_key(self) -> Signer:

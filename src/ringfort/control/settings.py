@@ -56,6 +56,7 @@ class Settings(_Section):
     credential: Path = Field(description="The controller's own key and certificates, PEM; renewed in place.")
     authority: Path = Field(description="Directory with the issuing authorities and the trust bundle.")
     online_key: Path | None = Field(default=None, description="The repository's online key.")
+    data_key: Path | None = Field(default=None, description="The key that wraps customers' keys: 32 bytes.")
     listen: Listening
     operators: dict[str, Operator] = Field(default={})
     audit: Audit | None = None
@@ -104,6 +105,7 @@ def _rooted(settings: Settings, base: Path) -> Settings:
             "credential": base / settings.credential,
             "authority": base / settings.authority,
             "online_key": None if settings.online_key is None else base / settings.online_key,
+            "data_key": None if settings.data_key is None else base / settings.data_key,
             "audit": audit,
         }
     )

@@ -103,18 +103,6 @@ customer_certificates = Table(
 )
 """``thumbprint``: SHA-256 of the DER, hex. ``certificate``: the DER."""
 
-applications = Table(
-    "applications",
-    metadata,
-    Column("customer", Text, ForeignKey("customers.name"), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("software", Text, nullable=False),
-    Column("configuration", Text, nullable=False),
-    Column("changed", BigInteger, nullable=False),
-)
-"""What a customer wants to run. ``software``: digest of its image. ``configuration``: JSON."""
-
 repository_files = Table(
     "repository_files",
     metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from ringfort.control.tables import metadata
+from ringfort.control.application_tables import applications
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(connection=context.config.attributes["connection"], target_metadata=applications.metadata)
 context.run_migrations()

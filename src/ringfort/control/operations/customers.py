@@ -1,9 +1,8 @@
-"""Customers, their management certificates, and what they want to run."""
+"""Customers and their management certificates."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 from cryptography import x509
@@ -12,15 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from ringfort.control import models
+from ringfort.control import application_models, models
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.clock import to_number, to_time
 from ringfort.control.errors import ProblemError, conflict, not_found
-from ringfort.control.recording import digest
-from ringfort.control.tables import applications, customer_certificates, customers
+from ringfort.control.operations import applications
+from ringfort.control.tables import customer_certificates, customers, idempotency
 
 MOST_CERTIFICATES = 10
-MOST_APPLICATIONS = 200
 SHORTEST_RSA = 3072
 """Bits; 128 bits of strength (NIST SP 800-57 part 1, table 2)."""
 
@@ -55,7 +53,7 @@ def create_customer(connection: Connection, call: Call) -> Outcome:
 
 
 def close_customer(connection: Connection, call: Call) -> Outcome:
-    """The end of a customer: its certificates and applications go, its name is never given again."""
+    """The end of a customer: its certificates, its key and all it has go; its name is never given again."""
     name = call.parameters["name"]
     row = _known(connection, name)
     if row.state == "closed":
@@ -63,13 +61,14 @@ def close_customer(connection: Connection, call: Call) -> Outcome:
     before = {
         "state": "active",
         "certificates": _thumbprints(connection, name),
-        "applications": _names(connection, name),
+        "applications": applications.names_of(connection, name),
     }
     connection.execute(delete(customer_certificates).where(customer_certificates.c.customer == name))
-    connection.execute(delete(applications).where(applications.c.customer == name))
+    connection.execute(delete(idempotency).where(idempotency.c.caller == f"customer:{name}"))
+    topics = applications.close(connection, call, name)
     connection.execute(update(customers).where(customers.c.name == name).values(state="closed"))
     answer = _customer(connection, _known(connection, name))
-    change = Change("control:customer:close", f"customer/{name}", before, {"state": "closed"}, ("customers",))
+    change = Change("control:customer:close", f"customer/{name}", before, {"state": "closed"}, ("customers", *topics))
     return Outcome(answer, change)
 
 
@@ -79,6 +78,18 @@ def close_customer(connection: Connection, call: Call) -> Outcome:
 def list_certificates(connection: Connection, call: Call) -> models.CustomerCertificates:
     """A customer's certificates."""
     return _certificates(connection, call.parameters["name"])
+
+
+def identify(connection: Connection, call: Call) -> application_models.CertificateOwner:
+    """Whose certificate it is: what a customer's command line needs to know first."""
+    owner = connection.execute(
+        select(customer_certificates.c.customer).where(
+            customer_certificates.c.thumbprint == call.parameters["thumbprint"]
+        )
+    ).scalar()
+    if owner is None:
+        raise not_found(f"certificate {call.parameters['thumbprint']}")
+    return application_models.CertificateOwner(customer=owner)
 
 
 def add_certificate(connection: Connection, call: Call) -> Outcome:
@@ -153,84 +164,6 @@ def _sound(pem: str, call: Call) -> x509.Certificate:
     if until <= call.now:
         raise ProblemError(422, "certificate-expired", f"the certificate was valid until {until.isoformat()}")
     return certificate
-
-
-# -- applications ----------------------------------------------------------------------------------------------------
-
-
-def list_applications(connection: Connection, call: Call) -> models.Applications:
-    """What a customer wants to run."""
-    rows = connection.execute(
-        select(applications).where(applications.c.customer == call.parameters["name"]).order_by(applications.c.name)
-    )
-    return models.Applications(applications=[_application(row) for row in rows])
-
-
-def read_application(connection: Connection, call: Call) -> models.Application:
-    """One of them."""
-    return _application(_one(connection, call))
-
-
-def put_application(connection: Connection, call: Call) -> Outcome:
-    """Software and configuration of an application, whole."""
-    customer, name = call.parameters["name"], call.parameters["application"]
-    form = call.body(models.ApplicationForm)
-    said = json.dumps(form.configuration, sort_keys=True)
-    old = connection.execute(select(applications).where(*_is(customer, name))).one_or_none()
-    values = {"software": form.software, "configuration": said, "changed": to_number(call.now)}
-    if old is None:
-        if len(_names(connection, customer)) >= MOST_APPLICATIONS:
-            raise conflict("too-many-applications", f"there are {MOST_APPLICATIONS} already")
-        connection.execute(insert(applications).values(customer=customer, name=name, version=1, **values))
-    elif (old.software, old.configuration) == (form.software, said):
-        return Outcome(_application(old))
-    else:
-        connection.execute(update(applications).where(*_is(customer, name)).values(version=old.version + 1, **values))
-    new = _one(connection, call)
-    before = None if old is None else _told(old)
-    change = Change("control:application:put", f"application/{customer}/{name}", before, _told(new), ("applications",))
-    return Outcome(_application(new), change, 201 if old is None else 200)
-
-
-def remove_application(connection: Connection, call: Call) -> Outcome:
-    """Run it no more."""
-    customer, name = call.parameters["name"], call.parameters["application"]
-    old = _one(connection, call)
-    connection.execute(delete(applications).where(*_is(customer, name)))
-    change = Change("control:application:remove", f"application/{customer}/{name}", _told(old), None, ("applications",))
-    return Outcome(_application(old), change)
-
-
-def _one(connection: Connection, call: Call) -> Row[Any]:
-    customer, name = call.parameters["name"], call.parameters["application"]
-    row = connection.execute(select(applications).where(*_is(customer, name))).one_or_none()
-    if row is None:
-        raise not_found(f"application {name}")
-    return row
-
-
-def _is(customer: str, name: str) -> tuple[Any, Any]:
-    return applications.c.customer == customer, applications.c.name == name
-
-
-def _told(row: Row[Any]) -> dict[str, Any]:
-    """A configuration may hold what is nobody's business: its hash stands for it."""
-    return {"version": row.version, "software": row.software, "configuration": digest(row.configuration.encode())}
-
-
-def _names(connection: Connection, customer: str) -> list[str]:
-    rows = connection.execute(select(applications.c.name).where(applications.c.customer == customer))
-    return sorted(rows.scalars())
-
-
-def _application(row: Row[Any]) -> models.Application:
-    return models.Application(
-        name=row.name,
-        version=row.version,
-        software=row.software,
-        configuration=json.loads(row.configuration),
-        changed=to_time(row.changed),
-    )
 
 
 def _known(connection: Connection, name: str) -> Row[Any]:

@@ -1,0 +1,125 @@
+"""Tables of what customers run. What is the customer's own content is sealed under the customer's key.
+
+See `ringfort.compute.sealing`; the purpose of each sealed column stands in `ringfort.control.sealed`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
+
+from ringfort.control.tables import metadata
+
+customer_keys = Table(
+    "customer_keys",
+    metadata,
+    Column("customer", Text, ForeignKey("customers.name"), primary_key=True),
+    Column("platform_key", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+"""The customer's key, wrapped by the platform key of that name. Without its row nothing of the customer is readable."""
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("customer", Text, ForeignKey("customers.name"), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("begun", BigInteger, nullable=False, index=True),
+)
+"""Software on its way in, or here. ``digest``: SHA-256 it has to have; whole when ``received`` is ``size``."""
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload", Text, ForeignKey("uploads.name"), primary_key=True),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+"""``content``: sealed."""
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("customer", Text, ForeignKey("customers.name"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("deployment", BigInteger, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("settings", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+"""What a customer wants to run. ``state``: running or stopped. ``deployment``: number of the one in force, 0 before the
+first. ``instances``: how many. ``settings``: grows with each change of configuration or secrets."""
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("application", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("upload", Text, ForeignKey("uploads.name"), nullable=False, index=True),
+    Column("digest", Text, nullable=False),
+    Column("description", LargeBinary, nullable=False),
+    Column("origin", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+"""``description``: what app.yaml says, as JSON, sealed. ``origin``: the deployment that this one went back to, or 0."""
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("application", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+"""``kind``: configuration or secret. ``value``: sealed."""
+
+public_names = Table(
+    "public_names",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("application", Text, nullable=False),
+)
+"""Whose each public name is: no two applications answer to one."""
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("application", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("deployment", BigInteger, nullable=False),
+    Column("settings", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("held", Integer, nullable=False),
+    Column("node", Text, nullable=False, index=True),
+    Column("avoid", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("report", Text, nullable=False),
+    Index("instances_once", "customer", "application", "ordinal", unique=True),
+)
+"""What should run where. ``state``: running or stopped, as the customer wants. ``held``: 1 when an operator stopped it.
+``node``: "" before it is placed. ``avoid``: the node it was moved away from. ``report``: what its node said last."""
+
+log_pieces = Table(
+    "log_pieces",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("customer", Text, nullable=False),
+    Column("application", Text, nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("log_pieces_of", "customer", "application", "number"),
+)
+"""What instances wrote, the last of it. ``content``: lines as JSON, sealed. ``size``: of ``content``."""
