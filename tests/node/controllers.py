@@ -44,6 +44,8 @@ class Controller:
         """Other identities than a node's own that certificates were asked for, in order."""
         self.lists = b""
         self.lists_number = 1
+        self.keys: list[str] = []
+        """The Idempotency-Key of each change that was asked for."""
         self.later: list[tuple[int, str]] = []
         """How the next calls are put off: a status, and what Retry-After says."""
         self.asked: list[int] = []
@@ -184,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         controller = self.server.controller
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         name = self.peer.identity.name
+        controller.keys.append(self.headers["Idempotency-Key"])
         if self._puts_off():
             return
         if self.path == f"/v1/nodes/{name}/reports":

@@ -18,7 +18,7 @@ from ringfort.errors import RingfortError
 from ringfort.identity import token
 from ringfort.identity.authority import Root
 from ringfort.identity.names import Role
-from ringfort.identity.store import read_bundle
+from ringfort.identity.store import read_bundle, read_credential
 from ringfort.identity.tls import server_context
 from ringfort.node import configuration
 from ringfort.node.client import Client
@@ -110,6 +110,24 @@ def test_a_certificate_past_two_thirds_of_its_life_is_renewed_with_another_key(m
     first, last = machine.controller.reports[0]["serial"], machine.controller.reports[-1]["serial"]
     assert first != last
     assert machine.controller.renewals == 1
+
+
+def test_enrolled_anew_while_it_runs_a_node_shows_its_new_certificate_and_asks_for_its_services(
+    machine: World,
+) -> None:
+    machine.publish(1)
+    machine.start()
+    machine.controller.wait_for(lambda report: report["state"] == "confirmed")
+    services = machine.state / "services"
+    services.mkdir()
+    (services / "app@app.pem").touch()
+    enrol(configuration.read(machine.configuration), token_for(MACHINE), None)
+    assert not services.exists(), "what the services held is revoked with what the node held"
+    held = read_credential(machine.state / "identity" / "node.pem").leaf.serial_number
+    assert machine.controller.reports[-1]["serial"] != held
+    machine.publish(2)  # a trial opens a connection
+    report = machine.controller.wait_for(lambda report: (report["state"], report["version"]) == ("confirmed", 2))
+    assert report["serial"] == held
 
 
 def test_a_new_issuing_authority_is_believed_when_the_pinned_root_signed_it(machine: World) -> None:
@@ -221,6 +239,34 @@ def test_whatever_a_controller_answers_is_bounded_and_named(
     machine: World, content: bytes, endless: bool, message: str
 ) -> None:
     assert message in asked(machine, Answer(context(), content, endless=endless)).message
+
+
+def test_who_is_put_off_asks_again_as_often_as_makes_sense_and_no_sooner_than_told(machine: World) -> None:
+    waited: list[float] = []
+    member = Membership(machine.state / "identity", identity(configuration.read(machine.configuration)))
+    here = (ip_address("127.0.0.1"), machine.controller.port)
+    client = Client(MACHINE, (here,), member.connect, sleep=waited.append)
+    machine.controller.version = 3
+    machine.controller.later = [(429, "1"), (503, "2"), (503, "Wed, 21 Oct 2026 07:28:00 GMT")]
+    assert client.desired(Desired(0), 0).version == 3
+    assert waited == [1.0, 2.0, 5.0], "a date is as good as the longest wait"
+    machine.controller.later = [(503, "3600")] * 5
+    with pytest.raises(ControllerError, match="503"):
+        client.desired(Desired(0), 0)
+    assert waited[3:] == [5.0, 5.0, 5.0], "bounded in number and in length"
+    machine.controller.later = []
+    client.close()
+
+
+def test_a_change_that_is_put_off_is_the_same_change_when_it_is_asked_for_again(machine: World) -> None:
+    client = client_of(machine, machine.controller.port)
+    machine.controller.later = [(503, "0"), (429, "0")]
+    client.report({"events": []}, fresh=False)
+    client.report({"events": []}, fresh=False)
+    first, *again, last = machine.controller.keys
+    assert again == [first, first]
+    assert last != first
+    client.close()
 
 
 def test_the_next_controller_is_asked_when_one_does_not_answer(machine: World) -> None:

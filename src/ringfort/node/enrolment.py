@@ -6,13 +6,14 @@ believe about the environment is not for a controller to say: the root comes by 
 
 from __future__ import annotations
 
+import shutil
 import ssl
 
 from ringfort.environment.model import Address
 from ringfort.errors import RingfortError
 from ringfort.identity import tls, token
 from ringfort.identity.certificates import new_key
-from ringfort.node import clock, membership
+from ringfort.node import clock, guarding, membership
 from ringfort.node.client import Client
 from ringfort.node.configuration import Configuration
 from ringfort.node.disk import Disk
@@ -53,6 +54,8 @@ def enrol(configuration: Configuration, line: str, root: bytes | None) -> str:
         client.close()
     credential = membership.credential_of(chain, key, own, shown.bundle, clock.now())
     membership.create(disk.identity, credential, shown.bundle)
+    # What a machine held before is trusted no longer once it is enrolled anew; for its services it asks again.
+    shutil.rmtree(guarding.services(configuration.state), ignore_errors=True)
     return credential.leaf.not_valid_after_utc.isoformat(timespec="seconds")
 
 

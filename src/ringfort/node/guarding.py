@@ -27,9 +27,14 @@ def files(state: Path, runtime: Path, host: str, account: str) -> Files:
     return Files(str(runtime / interface_name(host)), str(roots_file(identity)), str(lists_file(identity)), account)
 
 
+def services(state: Path) -> Path:
+    """The directory of services' keys and certificates."""
+    return state / "services"
+
+
 def certificate(state: Path, host: str, service: str) -> Path:
     """Key and certificate of a service on a host, in one PEM file."""
-    return state / "services" / f"{service}@{host}.pem"
+    return services(state) / f"{service}@{host}.pem"
 
 
 def configuration(guard: Guard, state: Path, host: str, own: Files) -> Configuration:

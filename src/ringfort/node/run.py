@@ -53,13 +53,17 @@ def run(path: Path) -> None:
 
 
 class _Member:
-    """The node's identity, from the moment that it has one: a node that is not enrolled yet refuses everything, too."""
+    """The node's identity, from the moment that it has one: a node that is not enrolled yet refuses everything, too.
+
+    One that is enrolled anew while it runs has another from then on.
+    """
 
     def __init__(self, directory: Path, own: Identity, material: Material, services: Services) -> None:
         self._directory, self._own = directory, own
         self._material, self._services = material, services
         self._lock = threading.Lock()
         self._membership: Membership | None = None
+        self._mark: tuple[int, int] | None = None
 
     def connect(self, address: Address, port: int, seconds: float) -> ssl.SSLSocket:
         return self._enrolled().connect(address, port, seconds)
@@ -77,9 +81,19 @@ class _Member:
 
     def _enrolled(self) -> Membership:
         with self._lock:
-            if self._membership is None:
+            mark = self._found()
+            if self._membership is None or mark != self._mark:
                 try:
                     self._membership = Membership(self._directory, self._own, self._material.replaced)
                 except IdentityError as error:
                     raise RingfortError("not-enrolled", f"this node is not enrolled: {error.message}") from error
+                self._mark = mark
             return self._membership
+
+    def _found(self) -> tuple[int, int] | None:
+        """What tells that the certificate on the disk is another one."""
+        try:
+            found = (self._directory / "node.pem").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
