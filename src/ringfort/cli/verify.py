@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
@@ -65,11 +66,10 @@ def command(
 def _verify(path: str, *, live: bool, format_: str) -> int:
     from ringfort.cli.intact import with_intact
     from ringfort.environment.load import load
-    from ringfort.proof.claims import verify
 
     environment = load(path)
     documents, checks = rules_of(environment, live=live)
-    verdict = verify(environment, documents, checks, live=live, clock=time.perf_counter)
+    verdict = prove(environment, documents, checks, live=live)
     if live:
         verdict = with_intact(verdict, environment, documents, path)
     if format_ == "json":
@@ -86,17 +86,32 @@ def _verify(path: str, *, live: bool, format_: str) -> int:
 def rules_of(environment: Environment, *, live: bool) -> tuple[dict, dict]:  # type: ignore[type-arg]
     """Every device's ruleset and every host's identity checks: compiled, or read from what runs."""
     if live:
+        from ringfort.kernel.beside import Beside
         from ringfort.lab import rootless
-        from ringfort.lab.lab import Lab
 
         rootless.enter(environment.name)
-        with Lab(environment) as lab:
-            return lab.read_back()
+        reading = Beside(lambda: _read_back(environment))
+        importlib.import_module("ringfort.proof.claims")  # it takes as long as reading, and is needed next
+        return reading.result()
     from ringfort.network.compile import compile_environment
     from ringfort.network.identity import identity_checks
 
     compiled = compile_environment(environment)
     return {device: ruleset.document for device, ruleset in compiled.items()}, identity_checks(environment)
+
+
+def _read_back(environment: Environment) -> tuple[dict, dict]:  # type: ignore[type-arg]
+    from ringfort.lab.readback import read_back
+
+    return read_back(environment)
+
+
+def prove(environment: Environment, documents: dict, checks: dict, *, live: bool) -> Verdict:  # type: ignore[type-arg]
+    """Decide the promises, with all processors we may use."""
+    from ringfort.kernel.beside import side_by_side
+    from ringfort.proof.claims import verify
+
+    return verify(environment, documents, checks, live=live, clock=time.perf_counter, do=side_by_side)
 
 
 def print_verdict(console: Console, environment: Environment, verdict: Verdict, path: str) -> None:

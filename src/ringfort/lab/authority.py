@@ -21,23 +21,48 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ringfort.environment.model import Address, Environment, Flow, Network
+from ringfort.environment.model import Address, Environment, Network
 from ringfort.identity.authority import BACKDATE, LONGEST_LIFETIME, Issuer
 from ringfort.identity.certificates import new_key
 from ringfort.identity.credential import Credential
 from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import parse
 from ringfort.identity.store import Store, read_list
+from ringfort.lab.keyring import (
+    AUTHORITY,
+    LISTS_FILE,
+    ROOT_FILE,
+    holder_of,
+    host_holder,
+    key_file,
+    operator_holder,
+    service_holder,
+)
 from ringfort.lab.state import write_private
+
+__all__ = [
+    "AUTHORITY",
+    "LISTS_FILE",
+    "ROOT_FILE",
+    "Authority",
+    "Holder",
+    "ensure",
+    "holder_of",
+    "holders",
+    "host_holder",
+    "key_file",
+    "missing",
+    "operator_holder",
+    "service_holder",
+    "sites_of",
+]
 
 LIFETIME = LONGEST_LIFETIME
 RENEW_BEFORE = LIFETIME / 3
 """A certificate with less than this left is made anew by the next ``up``."""
 RENEW_AUTHORITY_BEFORE = timedelta(days=7)
 
-AUTHORITY, ROOT_FILE, PASSPHRASE_FILE, MANIFEST = "authority", "authority.pem", "passphrase", "manifest.json"
-LISTS_FILE = "revoked.pem"
-"""The revocation lists of all authorities, for the enforcement points."""
+PASSPHRASE_FILE, MANIFEST = "passphrase", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +72,6 @@ class Holder:
     name: str
     identity: str
     addresses: tuple[Address, ...]
-
-
-def host_holder(host: str) -> str:
-    """The name under which a host's own key is kept."""
-    return f"@{host}"
-
-
-def service_holder(service: str, host: str) -> str:
-    """The name under which the key of a service on a host is kept."""
-    return f"{service}@{host}"
-
-
-def operator_holder(operator: str, host: str) -> str:
-    """The name under which an operator's key for calls from a host is kept."""
-    return f"operator.{operator}@{host}"
-
-
-def holder_of(flow: Flow, caller: str) -> str:
-    """Whose key a caller shows for a flow: its service's, its first operator's where it names some, or its own."""
-    kind, _, name = flow.source.partition(":")
-    if flow.operators:
-        return operator_holder(flow.operators[0], caller)
-    return service_holder(name, caller) if kind == "service" else host_holder(caller)
 
 
 def holders(environment: Environment) -> tuple[Holder, ...]:
@@ -195,11 +197,6 @@ class Authority:
         issuer, key = self.issuer_for(own), new_key()
         leaf = issuer.issue(parse(identity), own, key.public_key(), now, LIFETIME)
         return Credential(key, (leaf, issuer.certificate)).to_pem()
-
-
-def key_file(directory: Path, holder: str) -> Path:
-    """Key and certificate of a holder, in one PEM file."""
-    return directory / f"{holder}.pem"
 
 
 def ensure(

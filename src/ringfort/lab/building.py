@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
@@ -49,11 +48,6 @@ POINT_SECONDS = 15.0
 ACTIVE, RULES, OFF = "active.json", "rules.json", "off.json"
 
 Progress = Callable[[str], None]
-
-
-def keys_directory(environment: str) -> Path:
-    """Where the keys of a lab are kept."""
-    return state.directory(environment) / "keys"
 
 
 def rules_text(environment: Environment, device: Device) -> str:
@@ -229,7 +223,7 @@ def lab_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]
 
 def _authority(environment: Environment, changes: Changes) -> None:
     """Make the certificates that are missing or near their end; done already, it changes nothing."""
-    keys, now, holders = keys_directory(environment.name), datetime.now(UTC), authority.holders(environment)
+    keys, now, holders = state.keys(environment.name), datetime.now(UTC), authority.holders(environment)
     if changes.is_dry_run:
         changes.certificates = authority.missing(keys, holders, now)
         return
@@ -238,7 +232,7 @@ def _authority(environment: Environment, changes: Changes) -> None:
 
 
 def _services(environment: Environment, changes: Changes, progress: Progress) -> control.Starting | None:
-    keys = keys_directory(environment.name)
+    keys = state.keys(environment.name)
     _authority(environment, changes)
     hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
@@ -283,7 +277,7 @@ def switch(environment: Environment, service: str, host: str, *, on: bool) -> No
     off = off - served if on else off | served
     state.save(environment.name, OFF, {"off": sorted(off)})
     checks = lab_checks(environment)
-    gates.switch(environment, {name: checks[name] for _, name in sorted(served)}, keys_directory(environment.name), off)
+    gates.switch(environment, {name: checks[name] for _, name in sorted(served)}, state.keys(environment.name), off)
 
 
 # --- links ---------------------------------------------------------------------------------------------------------

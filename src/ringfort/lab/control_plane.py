@@ -1,4 +1,4 @@
-"""The control plane of a lab as a whole: brought to what is declared, and what it asks of its callers.
+"""The control plane of a lab as a whole: brought to what is declared, and whom it refused.
 
 What people do elsewhere - approving an environment, handing out tokens - `ringfort up` does in their place, with keys
 that it made.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ringfort.environment.identity import IdentityCheck
 from ringfort.lab import approvers, controller, nodes, processes, publishing, witness
 from ringfort.lab.plane import Plane, Progress
 
@@ -32,28 +31,6 @@ def converge(plane: Plane, progress: Progress) -> int:
         nodes.enrol(plane, client, progress)
     nodes.confirmed(plane, version, progress)
     return version
-
-
-def checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
-    """By host, what the controller and the witness that run ask of their callers.
-
-    A controller hears every node of the trust domain and the operators in its configuration, each from its own
-    addresses; a witness hears controllers. One that doesn't run asks nothing. This is told from their being there and
-    from the configuration they were started with: unlike an enforcement point, they are not asked.
-    """
-    found: dict[str, tuple[IdentityCheck, ...]] = {}
-    services, prefix = plane.environment.services, f"spiffe://{plane.environment.trust_domain}"
-    machines = {host.identity for host in plane.environment.hosts.values()}
-    operators = {f"{prefix}/operator/{name}" for name in plane.operators}
-    for name, process, callers in (
-        (plane.control.controller, controller.NAME, machines | operators),
-        (plane.control.witness, witness.first(plane), {services[plane.control.controller].identity}),
-    ):
-        if name and processes.running(plane, process) is not None:
-            service = services[name]
-            check = IdentityCheck(name, service.protocol, service.ports, service.tls, frozenset(callers))
-            found[service.hosts[0]] = (*found.get(service.hosts[0], ()), check)
-    return found
 
 
 def counts(plane: Plane) -> dict[tuple[str, str], Mapping[str, int]]:

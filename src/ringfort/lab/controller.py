@@ -13,7 +13,7 @@ from ringfort.lab import approvers, authority, processes, state
 from ringfort.lab.plane import Plane, Progress, literal
 
 START_SECONDS = 30.0
-NAME = "controller"
+NAME = processes.CONTROLLER
 """Of its process."""
 
 

@@ -19,7 +19,20 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
-from ringfort.lab import building, control, control_plane, gates, mechanisms, netlink, netns, nft, nodes, plan, state
+from ringfort.lab import (
+    building,
+    control,
+    control_plane,
+    gates,
+    mechanisms,
+    netlink,
+    netns,
+    nft,
+    nodes,
+    plan,
+    readback,
+    state,
+)
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
 from ringfort.lab.plane import Plane
@@ -129,8 +142,7 @@ class Lab:
         Raises:
             RingfortError: a namespace is gone, or the services don't answer.
         """
-        documents = {device: nft.ruleset(self.namespace(device)) for device in devices(self.environment)}
-        return documents, self.identity_checks()
+        return readback.read_back(self.environment)
 
     def read_device(self, device: Device) -> dict[str, Any]:
         """One device's ruleset as ``nft --json list ruleset`` gives it."""
@@ -142,17 +154,7 @@ class Lab:
         Raises:
             RingfortError: the services or an enforcement point don't answer.
         """
-        found: dict[str, tuple[IdentityCheck, ...]] = {}
-        if any(host.services for host in self.environment.hosts.values()):
-            plain, (behind, _) = control.read(self.environment.name).checks, gates.read(self.environment, self.keys)
-            plane = Plane.of(self.environment)
-            for host, own in (control_plane.checks(plane) if plane is not None else {}).items():
-                plain = {**plain, host: (*plain.get(host, ()), *own)}
-            for host in self.environment.hosts:
-                by_service = {check.service: check for check in (*plain.get(host, ()), *behind.get(host, ()))}
-                order = [name for name in self.environment.hosts[host].services if name in by_service]
-                found[host] = tuple(by_service[name] for name in dict.fromkeys([*order, *by_service]))
-        return {host: found.get(host, ()) for host in self.environment.hosts}
+        return readback.identity_checks(self.environment)
 
     def standing(self) -> Standing | None:
         """How the control plane stands; None if the environment declares none."""
@@ -271,7 +273,7 @@ class Lab:
     @property
     def keys(self) -> Path:
         """The directory of keys and certificates. `ringfort.lab.client` reads them."""
-        return building.keys_directory(self.environment.name)
+        return state.keys(self.environment.name)
 
     def authority(self) -> Authority:
         """The lab's authority with its key: whoever holds it can make any certificate, and the drill plays just that.

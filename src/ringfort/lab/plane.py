@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ringfort.control.client import Client, Endpoint
 from ringfort.environment.model import Address, Control, Environment
 from ringfort.environment.topology import Device, DeviceKind, devices_by_machine, machine_of, node_host
 from ringfort.errors import RingfortError
-from ringfort.identity.store import read_credential
 from ringfort.kernel import netns
-from ringfort.lab import authority, state
-from ringfort.lab.authority import Authority
+from ringfort.lab import keyring, state
 from ringfort.lab.shapes import namespace_name
+
+if TYPE_CHECKING:
+    from ringfort.control.client import Client
 
 REASON = "ringfort up"
 """Why the lab does what an operator would."""
@@ -77,12 +78,12 @@ class Plane:
     def credential(self, service: str) -> str:
         """The file with key and certificate of a service of the control plane."""
         host, _ = self.serving(service)
-        return str(authority.key_file(self.keys, authority.service_holder(service, host)))
+        return str(keyring.key_file(self.keys, keyring.service_holder(service, host)))
 
     @property
     def bundle(self) -> str:
         """The file with the trust bundle."""
-        return str(self.keys / authority.AUTHORITY / "bundle.pem")
+        return str(self.keys / keyring.AUTHORITY / "bundle.pem")
 
     @property
     def operators(self) -> list[str]:
@@ -112,8 +113,13 @@ class Plane:
     @contextmanager
     def calling(self) -> Iterator[Client]:
         """Calls to the controller as an operator, from the operator's host."""
+        # What can call is heavy, and most who ask where the control plane is call nobody.
+        from ringfort.control.client import Client, Endpoint
+        from ringfort.identity.store import read_credential
+        from ringfort.lab.authority import Authority
+
         name, host = self.operator()
-        credential = read_credential(authority.key_file(self.keys, authority.operator_holder(name, host)))
+        credential = read_credential(keyring.key_file(self.keys, keyring.operator_holder(name, host)))
         bundle = Authority(self.keys).bundle
         own = {address.version for address in self.environment.hosts[host].addresses}
         there = next(address for address in self.addresses(self.control.controller) if address.version in own)

@@ -18,6 +18,8 @@ from ringfort.lab.plane import Plane
 
 POLL_SECONDS = 0.05
 RECORD = "processes.json"
+CONTROLLER = "controller"
+"""The name of the controller's process."""
 
 
 def start(plane: Plane, name: str, host: str, words: list[str]) -> None:
@@ -46,6 +48,13 @@ def running(plane: Plane, name: str) -> Process | None:
     entry = state.load(plane.environment.name, RECORD).get(name)
     process = Process(int(entry["pid"]), str(entry["started"])) if entry else None
     return process if process is not None and process.is_running else None
+
+
+def first_witness(plane: Plane) -> str:
+    """The name of the witness's first process; "" where nobody keeps a log."""
+    if not plane.control.witness:
+        return ""
+    return f"witness-{plane.addresses(plane.control.witness)[0].version}"
 
 
 def end_one(plane: Plane, name: str) -> None:

@@ -27,6 +27,11 @@ def directory(environment: str) -> Path:
     return ROOT / environment
 
 
+def keys(environment: str) -> Path:
+    """Where the keys of a lab are kept."""
+    return directory(environment) / "keys"
+
+
 def prepare(environment: str) -> Path:
     """Make the state directory, mode 0700."""
     ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -28,10 +28,3 @@ def start(plane: Plane) -> None:
         words += ["--state", str(plane.directory / "witness"), "--listen", f"{literal(address)}:{port}"]
         words += ["--credential", plane.credential(plane.control.witness), "--bundle", plane.bundle]
         processes.start(plane, name, host, words)
-
-
-def first(plane: Plane) -> str:
-    """The name of its first process; "" where nobody keeps a log."""
-    if not plane.control.witness:
-        return ""
-    return f"witness-{plane.addresses(plane.control.witness)[0].version}"

@@ -24,7 +24,7 @@ from ringfort.proof.engine import Question, Result, build
 from ringfort.proof.findings import INTERNET, Finding, cell_findings, gate_findings
 from ringfort.proof.layers import DoubtfulRule
 from ringfort.proof.local import local_findings
-from ringfort.proof.reading import Layers, boxes_of, facts_of, partial_gates, read_layers
+from ringfort.proof.reading import Doing, Layers, boxes_of, facts_of, one_by_one, partial_gates, read_layers
 from ringfort.proof.telling import Teller
 from ringfort.proof.trail import Follower, service_at
 from ringfort.proof.unfollowed import unfollowed
@@ -50,6 +50,7 @@ def verify(
     *,
     live: bool = False,
     clock: Clock | None = None,
+    do: Doing = one_by_one,
 ) -> Verdict:
     """Decide the promises.
 
@@ -58,13 +59,14 @@ def verify(
         identity_checks: what the services of each host really check.
         live: whether these were read from running devices; repeated in the verdict.
         clock: seconds from some moment, to tell how long it took; without it no times are told.
+        do: does independent parts of the reading, maybe several at once.
 
     Raises:
         RingfortError: a device's ruleset is missing or unreadable.
     """
     now = clock or (lambda: 0.0)
     start = now()
-    layers = read_layers(environment, devices(environment), rulesets)
+    layers = read_layers(environment, devices(environment), rulesets, do)
     declared = declared_boxes(environment)
     raw = boxes_of(environment, layers, identity_checks, declared)
     facts = facts_of(environment, layers, identity_checks)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
@@ -24,6 +25,14 @@ from ringfort.proof.structure import Executions, same_rules
 from ringfort.proof.surroundings import surroundings
 
 Checks = Mapping[str, Sequence[IdentityCheck]]
+
+Doing = Callable[[Sequence[Callable[[], "Layers"]]], "list[Layers]"]
+"""Does jobs that don't depend on each other, and gives their results in order."""
+
+
+def one_by_one(jobs: Sequence[Callable[[], Layers]]) -> list[Layers]:
+    """Do jobs one after the other."""
+    return [job() for job in jobs]
 
 
 @dataclass(slots=True)
@@ -62,14 +71,45 @@ def read_rulesets(devices: Sequence[Device], documents: Mapping[Device, object])
     return rulesets
 
 
-def read_layers(environment: Environment, devices: Sequence[Device], documents: Mapping[Device, object]) -> Layers:
-    """Read all devices."""
+def read_layers(
+    environment: Environment, devices: Sequence[Device], documents: Mapping[Device, object], do: Doing = one_by_one
+) -> Layers:
+    """Read all devices.
+
+    Args:
+        do: does independent jobs, maybe several at once.
+    """
     layers = Layers(read_rulesets(devices, documents))
-    _read_layers(environment, layers, set(devices))
+    _read_layers(environment, layers, set(devices), do)
     return layers
 
 
-def _read_layers(environment: Environment, layers: Layers, devices: set[Device]) -> None:
+def _read_layers(environment: Environment, layers: Layers, devices: set[Device], do: Doing = one_by_one) -> None:
+    """Read some devices into ``layers``. A job is what shares executions; a site's routers take longest."""
+    jobs: list[Callable[[], Layers]] = [
+        partial(_part, layers, partial(_read_site, environment, site))
+        for site, found in environment.sites.items()
+        if any(Device(DeviceKind.ROUTER, name) in devices for name in found.routers)
+    ]
+    jobs.append(partial(_part, layers, partial(_read_hosts, environment, devices)))
+    jobs.append(partial(_part, layers, partial(_read_switches, environment, devices)))
+    for part in do(jobs):
+        layers.hosts |= part.hosts
+        layers.switches |= part.switches
+        layers.routers |= part.routers
+        layers.different |= part.different
+        layers.executions += part.executions
+
+
+def _part(layers: Layers, fill: Callable[[Layers], None]) -> Layers:
+    """The layers of some devices; their rulesets, which everybody has, are left out."""
+    part = Layers(layers.rulesets)
+    fill(part)
+    part.rulesets = {}
+    return part
+
+
+def _read_hosts(environment: Environment, devices: set[Device], layers: Layers) -> None:
     hosts = HostReader(environment)
     exact = HostReader(environment, Executions(opaque=False))
     for host in environment.hosts.values():
@@ -80,6 +120,9 @@ def _read_layers(environment: Environment, layers: Layers, devices: set[Device])
             except NotPlainError:
                 layers.hosts[host.name] = exact.read(host, layers.rulesets[device])
     layers.executions += hosts.executions.count + exact.executions.count
+
+
+def _read_switches(environment: Environment, devices: set[Device], layers: Layers) -> None:
     switches = SwitchReader(environment)
     for key in environment.segments:
         device = Device(DeviceKind.SWITCH, key)
@@ -91,9 +134,6 @@ def _read_layers(environment: Environment, layers: Layers, devices: set[Device])
                 layers.switches[key] = reader.read(key, layers.rulesets[device])
                 layers.executions += reader.executions.count
     layers.executions += switches.executions.count
-    for site in environment.sites:
-        if any(Device(DeviceKind.ROUTER, name) in devices for name in environment.sites[site].routers):
-            _read_site(environment, site, layers)
 
 
 def _read_site(environment: Environment, site: str, layers: Layers) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from ringfort.proof.execute import Result, execute
 from ringfort.proof.fields import CT_STATE, CtState, Universe
 from ringfort.proof.hooks import Hook
-from ringfort.proof.opaque import Behaviour, Opaque, behaviour, group_by_behaviour
+from ringfort.proof.opaque import Behaviour, Opaque, behaviour, group_by_behaviour, opaque_bound
 from ringfort.proof.packets import PacketSet, where
 from ringfort.proof.ruleset import (
     Assign,
@@ -30,6 +30,13 @@ from ringfort.proof.ruleset import (
     Verdict,
     VerdictMap,
 )
+from ringfort.proof.variables import Space
+
+OPAQUE_ROOM = 64
+"""Opaque variables that a shared space has at least: more than a host's or a switch's ruleset needs."""
+
+SHARING = 64
+"""Executions that share a space, so that none grows without end."""
 
 
 def new_connections(result: Result, packets: PacketSet) -> PacketSet:
@@ -115,12 +122,13 @@ class Executions:
     count: int = 0
     _known: dict[Hashable, Result] = field(default_factory=dict)
     _behaviours: dict[int, Behaviour] = field(default_factory=dict)
+    _spaces: dict[tuple[Universe, int], tuple[Space, int]] = field(default_factory=dict)
 
     def run(self, ruleset: Ruleset, key: Hashable, hooks: Sequence[Hook], universe: Universe) -> Result:
         """The execution of ``ruleset``, whose `structure` is ``key``: its own or that of its like."""
         known = self._known.get((key, tuple(hooks), universe))
         if known is None:
-            known = execute(ruleset, hooks, universe, opaque=self.opaque)
+            known = execute(ruleset, hooks, universe, opaque=self.opaque, space=self._space(ruleset, universe))
             self._known[key, tuple(hooks), universe] = known
             self.count += 1
             tables = _tables(ruleset)
@@ -128,6 +136,20 @@ class Executions:
                 if entry.verdict is not None:
                     self._behaviours[id(entry)] = behaviour(entry.verdict, tables[entry.lookup[:2]])
         return known
+
+    def _space(self, ruleset: Ruleset, universe: Universe) -> Space | None:
+        """Variables that several executions share, so that what they have in common is worked out once.
+
+        What an opaque variable stands for is each execution's own business; their results are never mixed.
+        """
+        if not self.opaque:
+            return None
+        room = 1 << max(opaque_bound(ruleset), OPAQUE_ROOM - 1).bit_length()
+        space, left = self._spaces.get((universe, room), (None, 0))
+        if space is None or not left:
+            space, left = Space(universe, room), SHARING
+        self._spaces[universe, room] = space, left - 1
+        return space
 
     def elements_in(self, ruleset: Ruleset) -> Callable[[Opaque], Sequence[Element]]:
         """For an opaque variable of a like ruleset's execution, the elements it stands for in this one."""
