@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Targets
 
+from ringfort.environment.model import Control, Operator
 from ringfort.environment.serialise import to_bytes
+from ringfort.errors import Origin
 from ringfort.publishing.keys import generate, read_signer
 from ringfort.publishing.metadata import Holders, first_root, next_targets
 from tests.control.running import Ground
@@ -23,6 +25,8 @@ class Approvers:
     ground: Ground
     keys: list[CryptoSigner] = field(default_factory=lambda: [CryptoSigner(generate()) for _ in range(3)])
     last: Targets | None = None
+    operators: tuple[Operator, ...] = ()
+    """Whom the next versions name."""
 
     def first(self) -> dict[str, str]:
         """A root and a first version, as they are sent."""
@@ -35,7 +39,8 @@ class Approvers:
     def next(self, signatures: int = 2) -> dict[str, str]:
         """The next version, as it is sent."""
         number = self.last.version + 1 if self.last else 1
-        text = to_bytes(replace(sound(), name=f"test-{number}"))
+        control = Control("app", "", self.operators, Origin("test.yaml", 1, 1)) if self.operators else None
+        text = to_bytes(replace(sound(), name=f"test-{number}", control=control))
         targets = next_targets(self.last, text, {}, datetime.now(UTC))
         if signatures >= 2:
             self.last = targets.signed

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from ringfort.environment.difference import difference
 from ringfort.environment.load import load_text
+from ringfort.environment.model import Operator, OperatorRole
+from ringfort.environment.serialise import control_in, from_bytes, to_bytes
 from ringfort.environment.topology import devices_by_machine, node_host
 from ringfort.errors import DeclarationError
 
@@ -67,6 +72,46 @@ def test_controllers_and_witnesses_are_known_as_such() -> None:
     assert services["controller"].identity == "spiffe://small.example/controller/controller"
     assert services["witness"].identity == "spiffe://small.example/witness/witness"
     assert services["app"].identity == "spiffe://small.example/service/app"
+
+
+OPERATORS = "witness: witness, operators: {alice: {roles: [auditor, network-operator]}, "
+OPERATORS += "sam: {roles: [site-staff], sites: [north]}}}"
+WITH_OPERATORS = GOOD.replace("witness: witness}", OPERATORS)
+
+
+def test_operators_roles_are_declared_and_signed_with_everything_else() -> None:
+    environment = load_text(WITH_OPERATORS)
+    assert environment.control is not None
+    alice, sam = environment.control.operators
+    assert alice == Operator("alice", (OperatorRole.AUDITOR, OperatorRole.NETWORK_OPERATOR))
+    assert sam == Operator("sam", (OperatorRole.SITE_STAFF,), ("north",))
+    text = to_bytes(environment)
+    assert from_bytes(text) == environment
+    assert control_in(text) == environment.control
+    assert control_in(to_bytes(replace(environment, control=None))) is None
+
+
+def test_a_change_of_roles_is_shown_to_approvers_person_by_person() -> None:
+    changes = difference(load_text(GOOD), load_text(WITH_OPERATORS))
+    told = {(change.subject, change.attribute): (change.before, change.after) for change in changes.changed}
+    assert told["operator alice", "roles"] == ("", "auditor, network-operator")
+    assert told["operator sam", "sites"] == ("", "north")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        ("[auditor, network-operator]", "[auditor]", "nobody-publishes"),
+        ("sites: [north]", "sites: [nroth]", "unknown-site"),
+    ],
+)
+def test_operators_that_could_not_work_are_refused(before: str, after: str, code: str) -> None:
+    assert refused(WITH_OPERATORS.replace(before, after)) == {code}
+
+
+def test_a_role_that_there_is_not_is_refused() -> None:
+    with pytest.raises(DeclarationError):
+        load_text(WITH_OPERATORS.replace("site-staff", "emperor"))
 
 
 def test_the_group_of_all_is_every_host() -> None:

@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from benchmarks import synthetic_sites
 from ringfort.environment.codecs import WrongFormError, codec_of
 from ringfort.environment.load import load, load_portable
-from ringfort.environment.model import ConnectionLimit, Control, Environment, ScanDetection, Tier, Tls
+from ringfort.environment.model import (
+    ConnectionLimit,
+    Control,
+    Environment,
+    Operator,
+    OperatorRole,
+    ScanDetection,
+    Tier,
+    Tls,
+)
 from ringfort.environment.serialise import SerialisedError, from_bytes, to_bytes
 from ringfort.environment.topology import gateway_addresses
 from ringfort.errors import DeclarationError, Origin
@@ -33,6 +42,15 @@ NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 WORDS = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=12)
 NUMBERS = st.integers(0, 2**53 - 1)
 ORIGINS = st.builds(Origin, WORDS, NUMBERS, NUMBERS)
+OPERATORS = st.lists(
+    st.builds(
+        Operator,
+        st.sampled_from(["alice", "bob"]),
+        st.lists(st.sampled_from(OperatorRole), min_size=1, unique=True).map(tuple),
+        st.just(()),
+    ),
+    max_size=2,
+).map(tuple)
 OPTIONAL = st.just("") | NAMES
 
 
@@ -62,7 +80,7 @@ def environments(draw: st.DrawFn) -> Environment:
         flows=each(world.flows, reason=WORDS, operators=st.lists(NAMES, max_size=2).map(tuple)),
         scan_detection=draw(st.builds(ScanDetection, NUMBERS, NUMBERS, NUMBERS)),
         connection_limit=draw(st.builds(ConnectionLimit, NUMBERS)),
-        control=draw(st.none() | st.builds(Control, services, st.just("") | services, ORIGINS)),
+        control=draw(st.none() | st.builds(Control, services, st.just("") | services, OPERATORS, ORIGINS)),
     )
 
 

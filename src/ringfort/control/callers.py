@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +34,14 @@ class Assignment:
 
     roles: tuple[str, ...]
     sites: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, roles: Iterable[str], sites: Iterable[str]) -> Assignment:
+        """Sorted, so that equal ones are equal."""
+        return cls(tuple(sorted(map(str, roles))), tuple(sorted(sites)))
+
+
+NOBODY = Assignment(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ def platform_caller(peer: Peer, address: str, operators: Mapping[str, Assignment
     """The caller with a certificate of the platform's own authority, which was verified."""
     identity, certificate = peer.identity, peer.certificate
     kind = Kind(identity.role.value)
-    mine = operators.get(identity.name, Assignment(())) if kind is Kind.OPERATOR else Assignment((kind.value,))
+    mine = operators.get(identity.name, NOBODY) if kind is Kind.OPERATOR else Assignment((kind.value,))
     return Caller(
         kind=kind,
         name=identity.name,
@@ -94,8 +102,8 @@ def platform_caller(peer: Peer, address: str, operators: Mapping[str, Assignment
         serial=serial_text(certificate.serial_number),
         expires=certificate.not_valid_after_utc,
         address=address,
-        roles=tuple(sorted(mine.roles)),
-        sites=tuple(sorted(mine.sites)),
+        roles=mine.roles,
+        sites=mine.sites,
         issuer=(authority_key_id(peer.issuer) or "", peer.issuer.serial_number),
     )
 

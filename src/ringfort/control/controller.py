@@ -72,11 +72,10 @@ class Controller:
         self.publisher: AuditPublisher | None = None
         data_key = PlatformKey.read(settings.data_key) if settings.data_key is not None else None
         self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key)
-        self._operators = {
-            name: Assignment(tuple(operator.roles), tuple(operator.sites))
-            for name, operator in settings.operators.items()
-        }
         self.watcher = Watcher(self.database)
+        self.watcher.state.configured = {
+            name: Assignment.of(operator.roles, operator.sites) for name, operator in settings.operators.items()
+        }
         self.writer = Writer(self.database)
         self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
         self._customers = CustomerContext(settings.credential)
@@ -162,7 +161,7 @@ class Controller:
         except IdentityRefused as error:
             log.info("refused a connection from %s: %s", address, error)
             raise refused(error.code, error.message, error.hint) from error
-        return platform_caller(found, address, self._operators)
+        return platform_caller(found, address, self.watcher.state.operators)
 
     def _customer(self, connection: Connection, request: web.Request, time: datetime) -> Caller:
         transport = connection.transport

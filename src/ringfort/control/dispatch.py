@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ringfort.compute.sealing import SealedError
 from ringfort.control.authorisation import Policies
 from ringfort.control.bodies import HEAVY_AT_ONCE, Bodies, Slots, parsed, queried
-from ringfort.control.callers import Caller, Kind, refused
+from ringfort.control.callers import NOBODY, Caller, Kind, refused
 from ringfort.control.calls import Call
 from ringfort.control.clock import now as clock
 from ringfort.control.connections import Connection
@@ -113,7 +113,7 @@ class Dispatcher:
                 503, "state-unknown", "the controller does not know what was revoked lately", "try another one"
             )
         caller = connection.caller
-        if caller is None:
+        if caller is None or self._acts_as_another(caller):
             caller = connection.caller = identify(connection, request, now)
             connection.judge = self._policies.judge(caller)
         if now > caller.expires:
@@ -121,6 +121,13 @@ class Dispatcher:
         if self.distrusted(caller):
             raise refused("certificate-revoked", "this certificate is no longer trusted")
         return caller
+
+    def _acts_as_another(self, caller: Caller) -> bool:
+        """Whether an operator's roles were changed since the connection was opened."""
+        if caller.kind is not Kind.OPERATOR:
+            return False
+        mine = self._state.operators.get(caller.name, NOBODY)
+        return (mine.roles, mine.sites) != (caller.roles, caller.sites)
 
     def distrusted(self, caller: Caller) -> bool:
         """Whether a caller whose connection stands has lost our trust meanwhile."""

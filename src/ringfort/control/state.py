@@ -16,9 +16,11 @@ from cryptography import x509
 from sqlalchemy import Connection, select
 
 from ringfort.control import lists
+from ringfort.control.callers import Assignment
 from ringfort.control.database import Database
 from ringfort.control.serving import published
 from ringfort.control.tables import customer_certificates, nodes, revisions, revocations
+from ringfort.environment.serialise import control_in
 
 POLL_SECONDS = 0.5
 STALE_SECONDS = 4.0
@@ -36,7 +38,8 @@ class State:
 
     ``numbers``: of topics. ``recorded``, ``listed``, ``revoked``: authority and serial of what is revoked by calls, by
     signed lists, by either. ``lists``: the signed lists, by authority. ``authorities``: key identifiers of the issuing
-    authorities in the bundle, whose digest is ``bundle``. ``customers``: thumbprint -> (customer, DER). ``sites``:
+    authorities in the bundle, whose digest is ``bundle``. ``configured``, ``declared``: what operators may act as, by
+    the controller's file, and by the environment in force. ``customers``: thumbprint -> (customer, DER). ``sites``:
     node -> site. ``looked``: when the database was asked last, on the monotonic clock.
     """
 
@@ -46,6 +49,8 @@ class State:
     revoked: frozenset[tuple[str, int]] = frozenset()
     lists: Mapping[str, x509.CertificateRevocationList] = field(default_factory=dict)
     authorities: frozenset[str] = frozenset()
+    configured: Mapping[str, Assignment] = field(default_factory=dict)
+    declared: Mapping[str, Assignment] = field(default_factory=dict)
     bundle: str = ""
     customers: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     sites: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +62,11 @@ class State:
         """Whether the database was looked at lately."""
         return time.monotonic() - self.looked < STALE_SECONDS
 
+    @property
+    def operators(self) -> Mapping[str, Assignment]:
+        """What operators may act as: what approvers signed counts alone, as soon as it says anything."""
+        return self.declared or self.configured
+
     def heed(self, listed: frozenset[tuple[str, int]]) -> None:
         """Take what signed lists say."""
         self.listed = listed
@@ -65,9 +75,9 @@ class State:
 
 def load(state: State, connection: Connection) -> frozenset[str]:
     """Read what changed since the last time; the topics that did."""
-    found = {row.topic: row.number for row in connection.execute(select(revisions))}
+    numbers = {row.topic: row.number for row in connection.execute(select(revisions))}
     changed = frozenset(
-        topic for topic in found.keys() | state.numbers.keys() if found.get(topic) != state.numbers.get(topic)
+        topic for topic in numbers.keys() | state.numbers.keys() if numbers.get(topic) != state.numbers.get(topic)
     )
     if "revocations" in changed:
         rows = connection.execute(select(revocations.c.authority, revocations.c.serial))
@@ -81,8 +91,11 @@ def load(state: State, connection: Connection) -> frozenset[str]:
     if "enrolments" in changed:
         state.sites = {row.name: row.site for row in connection.execute(select(nodes.c.name, nodes.c.site))}
     if "environment" in changed:
-        state.version = published(connection)[0].version
-    state.numbers = found
+        found, text = published(connection)
+        state.version = found.version
+        control = control_in(text) if text is not None else None
+        state.declared = {one.name: Assignment.of(one.roles, one.sites) for one in control.operators} if control else {}
+    state.numbers = numbers
     return changed
 
 

@@ -127,11 +127,22 @@ def _settings(old: Environment, new: Environment) -> Iterator[Change]:
     one, two = (_text((e.control.controller, e.control.witness)) if e.control else "" for e in (old, new))
     if one != two:
         yield Change("environment", "control", one, two)
+    yield from _operators(old, new)
     for site in old.sites:
         if site in new.sites and old.backbone and new.backbone:
             one, two = _text(backbone_addresses(old, site)), _text(backbone_addresses(new, site))
             if one != two:
                 yield Change(f"site {site}", "backbone_addresses", one, two)
+
+
+def _operators(old: Environment, new: Environment) -> Iterator[Change]:
+    """Who may act as what at the controllers, person by person."""
+    before, after = ({o.name: o for o in e.control.operators} if e.control else {} for e in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        for attribute in ("roles", "sites"):
+            one, two = (_text(getattr(side[name], attribute)) if name in side else "" for side in (before, after))
+            if one != two:
+                yield Change(f"operator {name}", attribute, one, two)
 
 
 def _published(environment: Environment) -> Iterator[str]:

@@ -222,12 +222,32 @@ class ConnectionLimit:
     per_source: int = 500
 
 
+class OperatorRole(StrEnum):
+    """What a person may act as at the controllers; policies say what each may."""
+
+    NETWORK_OPERATOR = "network-operator"
+    SECURITY_OFFICER = "security-officer"
+    AUDITOR = "auditor"
+    SITE_STAFF = "site-staff"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person who calls controllers. ``sites``: those where site staff may put machines in."""
+
+    name: str
+    roles: tuple[OperatorRole, ...]
+    sites: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control plane: names of the services of the controllers and, or "", of the audit log's witnesses."""
+    """The control plane: names of the services of the controllers and, or "", of the audit log's witnesses; and what
+    its operators may act as, () when that is said elsewhere."""
 
     controller: str
     witness: str
+    operators: tuple[Operator, ...]
     origin: Origin
 
 

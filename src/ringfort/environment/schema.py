@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from ringfort.environment.model import Protocol, Tier, Tls
+from ringfort.environment.model import OperatorRole, Protocol, Tier, Tls
 from ringfort.environment.words import (
     AddressWord,
     Identity,
@@ -208,6 +208,15 @@ class PublishedForm(Form):
     """The port on the host; by default the same if the service has it, or else its only one."""
 
 
+class OperatorForm(Form):
+    """A person who calls controllers."""
+
+    roles: Annotated[list[OperatorRole], Field(min_length=1)]
+    """What this person may act as."""
+    sites: list[Name] = Field(default=[])
+    """Of site staff: where they may put machines in."""
+
+
 class ControlForm(Form):
     """The control plane: who tells the nodes what is declared, and who watches over the audit log."""
 
@@ -215,6 +224,8 @@ class ControlForm(Form):
     """The service of the controllers; every node's host needs a flow to it."""
     witness: Name = ""
     """The service of the audit log's witness; best at another site than the controller's."""
+    operators: dict[Name, OperatorForm] = Field(default={})
+    """People who call controllers, by the name in their certificates; without it the controllers' own files say."""
 
 
 class EnvironmentForm(Form):

@@ -14,7 +14,7 @@ import json
 from typing import Any, NoReturn
 
 from ringfort.environment.codecs import WrongFormError, codec_of
-from ringfort.environment.model import Environment
+from ringfort.environment.model import Control, Environment
 from ringfort.environment.soundness import fault
 from ringfort.errors import RingfortError
 
@@ -22,6 +22,7 @@ FORM = "ringfort-environment-1"
 """What the text says of itself; a text in another form is refused, not guessed at."""
 
 _CODEC = codec_of(Environment)
+_CONTROL = codec_of(Control | None)
 _encode = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), sort_keys=True
 ).encode
@@ -66,6 +67,19 @@ def from_bytes(text: bytes) -> Environment:
     if odd:
         _refuse("environment-value", odd)
     return environment
+
+
+def control_in(text: bytes) -> Control | None:
+    """The control plane alone, of a text that `from_bytes` has read before: the rest of it may be large.
+
+    Raises:
+        SerialisedError: it is no such text.
+    """
+    try:
+        control: Control | None = _CONTROL.read(json.loads(text)["control"], {})
+    except (WrongFormError, ValueError, KeyError, TypeError) as error:
+        raise SerialisedError("environment-text", "this is no environment") from error
+    return control
 
 
 def _refuse(code: str, message: str, hint: str = "") -> NoReturn:

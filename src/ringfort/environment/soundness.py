@@ -50,6 +50,7 @@ def _texts(e: Environment) -> Iterator[str]:
     yield from _odd("cluster", _NAME, {segment.cluster for segment in e.segments.values()})
     named = {host.customer for host in e.hosts.values()} | {service.application for service in e.services.values()}
     named |= {operator for flow in e.flows.values() for operator in flow.operators}
+    named |= {operator.name for operator in e.control.operators} if e.control is not None else set()
     yield from _odd("name", _NAME, named - {""})
     yield from _odd("flow", _FLOW, [*e.flows, *(flow.source for flow in e.flows.values())])
     identities = {thing.identity for things in (e.hosts, e.services) for thing in things.values()}
@@ -111,6 +112,8 @@ def _dangling(e: Environment) -> Iterator[str]:
     if e.control is not None:
         named = [name for name in (e.control.controller, e.control.witness) if name]
         yield from _lost("control", "service", named, e.services)
+        for operator in e.control.operators:
+            yield from _lost(f"control.operators.{operator.name}", "site", operator.sites, e.sites)
 
 
 def _lost(place: str, what: str, names: Iterable[str], known: Mapping[str, object]) -> Iterator[str]:

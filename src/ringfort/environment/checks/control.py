@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ringfort.environment.draft import Draft
-from ringfort.environment.model import Protocol, Tier, Tls
+from ringfort.environment.model import OperatorRole, Protocol, Tier, Tls
 from ringfort.environment.nodes import Place
 
 
@@ -17,8 +17,18 @@ def check_control(draft: Draft) -> None:
     for key, name in (("controller", draft.control.controller), ("witness", draft.control.witness)):
         if name:
             _check_service(draft, key, name)
+    _check_operators(draft)
     if not draft.declaration.broken.get("hosts"):  # else callers may be missing that were refused
         _check_nodes(draft, draft.control.controller)
+
+
+def _check_operators(draft: Draft) -> None:
+    assert draft.control is not None
+    operators = draft.control.operators
+    if operators and not any(OperatorRole.NETWORK_OPERATOR in operator.roles for operator in operators):
+        message = "no operator is network-operator: once this is in force nobody could publish anything else"
+        hint = "give the role to somebody, or leave 'operators' out"
+        draft.problems.add("nobody-publishes", draft.declaration.at("control", "operators"), message, hint)
 
 
 def _check_service(draft: Draft, key: str, name: str) -> None:
