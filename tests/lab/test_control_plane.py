@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,29 @@ def test_rules_changed_by_hand_are_mended_and_told_of(lab: Lab, device: Device) 
         return any("accept" in str(event) and node in str(event) for event in events)
 
     until(told, 10)
+
+
+def setting(lab: Lab, device: Device, key: str, value: str = "") -> str:
+    """What a kernel setting is, or is set to by hand."""
+    with lab.inside(device):
+        file = Path("/proc/sys", key)
+        if value:
+            file.write_text(value)
+        return file.read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("device", "key", "right", "wrong"),
+    [
+        pytest.param(host("app"), "net/ipv4/ip_forward", "0", "1", id="forwarding"),
+        pytest.param(host("app"), "net/ipv4/conf/eth0/rp_filter", "1", "0", id="of one interface"),
+        pytest.param(R1, "net/ipv4/conf/all/send_redirects", "0", "1", id="redirects"),
+    ],
+)
+def test_a_kernel_setting_is_kept_by_the_node(lab: Lab, device: Device, key: str, right: str, wrong: str) -> None:
+    until(lambda: setting(lab, device, key) == right, 5)
+    setting(lab, device, key, wrong)
+    assert until(lambda: setting(lab, device, key) == right, 5) < 5
 
 
 def asks_for(lab: Lab, callers: set[str]) -> bool:

@@ -123,7 +123,7 @@ def test_a_kernel_setting_that_was_changed_is_set_again(machine: World) -> None:
 
     with netns.inside(space):
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    machine.until(lambda: forwarding() == "0", 30)
+    assert machine.until(lambda: forwarding() == "0") < SECONDS
     event = machine.controller.wait_for_event("drift")
     machine.until(lambda: any("ip_forward" in str(e) for e in machine.controller.events("drift")))
     assert event["severity"] == "alert"

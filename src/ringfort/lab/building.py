@@ -151,7 +151,7 @@ def _sysctls(wanted: Mapping[str, Namespace], changes: Changes) -> None:
         differing = netlink.sysctl_differences(namespace)
         if not differing:
             continue
-        changes.wired += [f"{namespace.name}: sysctl {key.replace('/', '.')}={value}" for key, value in differing]
+        changes.wired += [f"{namespace.name}: sysctl {key}={value}" for key, value in differing]
         changes.wired_namespaces.add(namespace.name)
         if not changes.is_dry_run:
             netlink.set_sysctls(namespace.name, differing)

@@ -96,7 +96,7 @@ def guest(environment: Environment, name: str) -> Namespace:
         by_name(link),
         routes=frozenset(default_via(address, interface) for address in hub),
         neighbours=frozenset(Neighbour(str(address), mac, interface) for address in hub),
-        sysctls=(*sysctls.COMMON, *sysctls.NO_FORWARDING, *(sysctls.ANY_SOURCE if name == ATTACKER else ())),
+        sysctls=(*sysctls.OUTSIDE, *sysctls.NO_FORWARDING, *(sysctls.ANY_SOURCE if name == ATTACKER else ())),
     )
 
 
@@ -125,7 +125,7 @@ def internet(environment: Environment) -> Namespace:
         by_name(*links),
         routes=frozenset((*routes, *_routes_inside(environment))),
         neighbours=frozenset(neighbours),
-        sysctls=(*sysctls.COMMON, *sysctls.FORWARDING),
+        sysctls=(*sysctls.OUTSIDE, *sysctls.FORWARDING),
     )
 
 

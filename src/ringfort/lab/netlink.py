@@ -11,13 +11,13 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ringfort.errors import RingfortError
+from ringfort.kernel import settings
 from ringfort.lab import netns
 from ringfort.lab.differences import Address, Change, Seen, SeenLink, State, Step
 from ringfort.lab.shapes import BridgePort, Forwarding, Link, Namespace, Neighbour, Route, Rule
@@ -339,18 +339,11 @@ def unready(connections: Connections, wanted: Namespace) -> list[str]:
 def sysctl_differences(namespace: Namespace) -> list[tuple[str, str]]:
     """The sysctls of a namespace that don't have the wanted value; those this kernel doesn't have are left out."""
     with netns.inside(namespace.name):
-        return [(key, value) for key, value in namespace.sysctls if _read(key) not in (value, None)]
+        return [(key, value) for key, value in namespace.sysctls if settings.read(key) not in (value, None)]
 
 
 def set_sysctls(namespace: str, values: Iterable[tuple[str, str]]) -> None:
     """Write sysctls of a namespace."""
     with netns.inside(namespace):
         for key, value in values:
-            Path("/proc/sys", key).write_text(value)
-
-
-def _read(key: str) -> str | None:
-    try:
-        return Path("/proc/sys", key).read_text().strip()
-    except FileNotFoundError:
-        return None
+            settings.write(key, value)

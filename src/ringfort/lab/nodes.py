@@ -74,7 +74,6 @@ def _node_configuration(plane: Plane, host: str, devices: Iterable[Device]) -> s
         f"trust-domain = {json.dumps(plane.environment.trust_domain)}",
         f"controllers = {json.dumps(controllers)}",
         f"state = {json.dumps(str(plane.node_directory(host) / 'state'))}",
-        "sysctl = false  # the lab's namespaces are made with theirs",
         f"runtime = {json.dumps(str(gates.root(plane.environment.name)))}",
         "[devices]",
     ]

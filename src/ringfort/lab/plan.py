@@ -99,7 +99,7 @@ def _host(environment: Environment, name: str) -> Namespace:
         by_name(Link(interface, host.mac, peer=(switch, topology.interface_name(name)), addresses=addresses)),
         routes=frozenset(default_via(gateway, interface) for gateway in used),
         neighbours=frozenset(Neighbour(str(gateway), mac, interface) for gateway in used),
-        sysctls=(*sysctls.COMMON, *sysctls.NO_FORWARDING, *sysctls.STATEFUL),
+        sysctls=sysctls.of_device(environment, device),
     )
 
 
@@ -125,7 +125,7 @@ def _switch(environment: Environment, key: str, active: Mapping[str, str]) -> Na
         device,
         by_name(*links),
         forwarding=frozenset(forwarding),
-        sysctls=(*sysctls.COMMON, *sysctls.NO_ADDRESSES),
+        sysctls=sysctls.of_device(environment, device),
     )
 
 
@@ -149,7 +149,7 @@ def _router(environment: Environment, name: str, active: Mapping[str, str]) -> N
         routes=frozenset((*own_blocks, *(_router_routes(environment, site, legs) if is_active else ()))),
         neighbours=frozenset(_router_neighbours(environment, site, legs) if is_active else ()),
         rules=frozenset(_router_rules(environment, site) if is_active else ()),
-        sysctls=(*sysctls.COMMON, *sysctls.FORWARDING, *sysctls.STATEFUL),
+        sysctls=sysctls.of_device(environment, device),
     )
 
 
@@ -222,5 +222,5 @@ def _backbone(environment: Environment) -> Namespace:
         )  # learning nothing, as with providers
     links = by_name(Link(BRIDGE), *ports)
     return Namespace(
-        namespace_name(environment, BACKBONE), None, links, sysctls=(*sysctls.COMMON, *sysctls.NO_ADDRESSES)
+        namespace_name(environment, BACKBONE), None, links, sysctls=(*sysctls.OUTSIDE, *sysctls.NO_ADDRESSES)
     )

@@ -20,13 +20,11 @@ BETWEEN_SECONDS = 0.2
 """Two looks at a namespace are at least this far apart, also when somebody fights for it."""
 
 POLL_SECONDS = 2.0
-"""How often to compare the number of a ruleset's generation, in case that news was lost."""
+"""How often to compare kernel settings, which the kernel does not announce, and the number of a ruleset's generation,
+in case that news was lost."""
 
 COUNT_SECONDS = 20.0
 """How old the counters may be that are reported: to list them takes as long as everything else in a report."""
-
-SETTINGS_SECONDS = 4.0
-"""How often to compare kernel settings, which the kernel does not announce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,6 @@ class Devices:
         self._counted: dict[str, dict[str, int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._next_poll = 0.0
-        self._next_settings = 0.0
 
     def close(self) -> None:
         """Stop listening; what is in the kernel stays."""
@@ -146,14 +143,14 @@ class Devices:
     def due(self, now: float) -> list[Drift]:
         """Look where something may have changed; what was changed."""
         found = []
-        if now >= self._next_poll:
+        is_time = now >= self._next_poll
+        if is_time:
             self._next_poll = now + POLL_SECONDS
             self._poll(now)
         for space in list(self._spaces.values()):
             if space.due is not None and now >= space.due:
                 found += self._look(space, now)
-        if now >= self._next_settings:
-            self._next_settings = now + SETTINGS_SECONDS
+        if is_time:
             found += self._look_at_settings()
         return found
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ringfort.environment.topology import Device
 from ringfort.errors import RingfortError
-from ringfort.kernel import nft
+from ringfort.kernel import nft, settings
 from ringfort.kernel.netns import inside
 from ringfort.network.canonical import canonical
 from ringfort.network.drift import drift
@@ -133,7 +132,7 @@ class Enforcer:
                 f"sysctl {key}: - {value} + {found}"
                 for part in parts
                 for key, value in part.sysctls.items()
-                if (found := _read(key)) not in (None, value)
+                if (found := settings.read(key)) not in (None, value)
             )
 
     def counters(self, namespace: str, parts: Iterable[Part]) -> dict[str, dict[str, int]]:
@@ -187,25 +186,12 @@ def _words(part: Part, found: Json) -> Iterator[str]:
         yield f"{part.device}: table {' '.join(table_of(part.device))}: + {flags}"
 
 
-def _path(key: str) -> Path:
-    # sysctl(8) takes dots for slashes; an interface's own dots would be slashes, and none of ours has one.
-    return Path("/proc/sys", key.replace(".", "/"))
-
-
-def _read(key: str) -> str | None:
-    """The value of a setting; None if this kernel, or this namespace, does not have it."""
-    try:
-        return "\t".join(_path(key).read_text().split())
-    except OSError:
-        return None
-
-
-def _set(namespace: str, settings: Mapping[str, str]) -> None:
+def _set(namespace: str, wanted: Mapping[str, str]) -> None:
     with inside(namespace):
-        for key, value in settings.items():
-            if _read(key) in (None, value):
+        for key, value in wanted.items():
+            if settings.read(key) in (None, value):
                 continue
             try:
-                _path(key).write_text(value)
+                settings.write(key, value)
             except OSError as error:
                 raise RingfortError("kernel-refused", f"sysctl {key}: {error.strerror}") from error
