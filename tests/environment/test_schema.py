@@ -63,7 +63,7 @@ def test_the_published_schema_is_current() -> None:
 
 
 FILES = [
-    *sorted((ROOT / "examples").rglob("*.yaml")),
+    *sorted(path for path in (ROOT / "examples").rglob("*.yaml") if path.name != "app.yaml"),
     ROOT / "src" / "ringfort" / "cli" / "starter.yaml",
 ]
 

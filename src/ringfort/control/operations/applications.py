@@ -309,7 +309,7 @@ def _refuse_missing_secrets(connection: Connection, call: Call, wanted: Applicat
     )
     missing = [name for name in wanted.secrets if name not in there]
     if missing:
-        hint = f"ringfort application secret set {missing[0]} --application {wanted.application}"
+        hint = f"ringfort application secret set {wanted.application} {missing[0]}"
         raise conflict("secrets-missing", f"app.yaml needs secrets that are not set: {', '.join(missing)}", hint)
 
 
