@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,10 +17,11 @@ from ringfort.environment.load import load
 from ringfort.environment.model import Environment
 from ringfort.environment.serialise import to_bytes
 from ringfort.environment.topology import Device, DeviceKind, gateway_mac
+from ringfort.gateway import process, readback
 from ringfort.kernel import nft
 from ringfort.lab import netns
 from ringfort.network.compile import compile_device
-from ringfort.node import membership
+from ringfort.node import guarding, membership
 from ringfort.node.policy import digest
 from ringfort.publishing.trust import Trust
 from tests.node import worlds
@@ -45,7 +47,7 @@ hosts:
   app: {{site: north, segment: back, services: [app]}}
   control: {{site: north, segment: care, services: [controller]}}
 services:
-  app: {{protocol: tcp, ports: [8443], tls: mutual}}
+  app: {{protocol: tcp, ports: [443], tls: mutual}}
   controller: {{protocol: tcp, ports: [9440], tls: mutual}}
 flows:
   - {{from: "host:control", to: app}}
@@ -78,13 +80,14 @@ class Way(worlds.World):
         _, issuer, bundle = authority()
         with netns.inside(self.beyond):
             self.controller = Controller(self.house.directory, issuer, bundle, self.controllers, 9440)
-        self.state = directory / "state"
+        self.controller.lists = worlds.lists()
+        self.state, self.runtime = directory / "state", directory / "run"
         membership.create(self.state / "identity", credential(name="app", address=self.address), bundle)
         Trust.pin(self.state / "trust", self.house.metadata("1.root.json").read_bytes())
         self.configuration = directory / "node.toml"
         self.configuration.write_text(
             f'name = "app"\ntrust-domain = "node.example"\ncontrollers = ["{self.controllers}:9440"]\n'
-            f'state = "{self.state}"\nconfirm-seconds = 3\n'
+            f'state = "{self.state}"\nruntime = "{self.runtime}"\nconfirm-seconds = 3\n'
         )
         self.processes = []
 
@@ -134,7 +137,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def _rights() -> list[str]:
-    one = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin", "--bounding-set=-all,+net_admin", "--no-new-privs"]
+    rights = "+net_admin,+net_bind_service"
+    one = [f"--inh-caps={rights}", f"--ambient-caps={rights}", f"--bounding-set=-all,{rights}", "--no-new-privs"]
     other_user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     tried = subprocess.run(
         [*other_user, sys.executable, "-c", "import ringfort.node.run"], capture_output=True, check=False
@@ -157,6 +161,37 @@ def path() -> Iterator[Way]:
             made.close()
 
 
+def test_an_enforcement_point_is_run_with_less_rights_than_the_node_has(path: Way) -> None:
+    """It opens a port below 1024, keeps the right to do that and no other, and is read back."""
+    path.text_of(WITH)
+    path.publish(1)
+    node = path.start()
+    report = path.controller.wait_for(lambda report: "identity:app" in report["devices"], 30)
+    assert report["state"] == "confirmed"
+    files = guarding.files(path.state, path.runtime, "app", "")
+    with netns.inside(path.host):
+        (check,) = readback.checks(files)
+    assert check.callers == {"spiffe://node.example/node/control"}
+    running = process.running(files)
+    assert running is not None
+    try:
+        assert rights(node.pid) == NET_ADMIN | NET_BIND_SERVICE
+        assert rights(running.pid) == NET_BIND_SERVICE
+    finally:
+        os.kill(running.pid, signal.SIGKILL)
+    path.controller.wait_for(lambda report: any(event["kind"] == "drift" for event in report["events"]), 10)
+    path.stop()
+    process.end(files)
+
+
+NET_BIND_SERVICE, NET_ADMIN = 1 << 10, 1 << 12  # linux/capability.h
+
+
+def rights(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("CapEff")), 16)
+
+
 def test_rules_that_cut_the_node_off_are_taken_back_within_thirty_seconds(path: Way) -> None:
     path.text_of(WITH)
     path.publish(1)
@@ -176,6 +211,6 @@ def test_rules_that_cut_the_node_off_are_taken_back_within_thirty_seconds(path: 
 
 def test_the_rights_of_the_test_are_those_of_the_unit() -> None:
     lines = UNIT.read_text().splitlines()
-    granted = ("User=ringfort", "CapabilityBoundingSet=CAP_NET_ADMIN", "NoNewPrivileges=yes")
+    granted = ("User=ringfort", "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE", "NoNewPrivileges=yes")
     for line in (*granted, "MemoryDenyWriteExecute=yes"):
         assert line in lines
