@@ -11,7 +11,8 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, devices
 from ringfort.kernel import nft
-from ringfort.lab import control, gates, processes, state
+from ringfort.lab import client, control, gates, probing, processes, state
+from ringfort.lab.authority import Authority
 from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import namespace_name
 
@@ -58,10 +59,11 @@ def _control_checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
     """By host, what the controller and the witness that run ask of their callers.
 
     A controller hears every node of the trust domain and the operators in its configuration, each from its own
-    addresses; a witness hears controllers. One that doesn't run asks nothing. This is told from their being there and
-    from the configuration they were started with: unlike an enforcement point, they are not asked.
+    addresses; a witness hears controllers. Whom they hear is told from that; that they refuse everybody else they are
+    asked: a caller without a certificate, and one in a wrong role. One that doesn't run asks nothing.
     """
-    found: dict[str, tuple[IdentityCheck, ...]] = {}
+    wanted: list[tuple[str, IdentityCheck]] = []
+    targets: list[probing.Target] = []
     services, prefix = plane.environment.services, f"spiffe://{plane.environment.trust_domain}"
     machines = {host.identity for host in plane.environment.hosts.values()}
     operators = {f"{prefix}/operator/{name}" for name in plane.operators}
@@ -72,5 +74,13 @@ def _control_checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
         if name and processes.running(plane, process) is not None:
             service = services[name]
             check = IdentityCheck(name, service.protocol, service.ports, service.tls, frozenset(callers))
-            found[service.hosts[0]] = (*found.get(service.hosts[0], ()), check)
+            host, port = plane.serving(name)
+            wanted.append((host, check))
+            first = client.opening(plane.environment, name)
+            targets.append(probing.Target(plane.place(host), plane.addresses(name), port, service.identity, first))
+    found: dict[str, tuple[IdentityCheck, ...]] = {}
+    for (host, check), heard in zip(wanted, probing.ask(Authority(plane.keys), targets), strict=True):
+        enforced = probing.enforced(check, heard, plane.environment.trust_domain)
+        if enforced is not None:
+            found[host] = (*found.get(host, ()), enforced)
     return found
