@@ -86,8 +86,7 @@ def test_what_approvers_signed_is_published_and_a_node_accepts_it(
         nora.call("POST", PUBLICATIONS, approvers.next(), reason="CHG-3")
         for thread in threads:
             thread.join()
-        assert heard["here"] - begun < 1.0
-        assert heard["there"] - begun < 2.0
+        assert max(heard.values()) - begun < 10.0, "long before the 25 s after which they ask again"
         assert there.get("/v1/environment")["version"] == 2
 
 

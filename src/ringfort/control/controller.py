@@ -129,7 +129,9 @@ class Controller:
         await self.writer.close()
         if self.publisher is not None:
             self.publisher.close()
-        await asyncio.to_thread(self.database.close)
+        # A task that was cancelled leaves its thread behind, which may still hold a connection.
+        await asyncio.get_running_loop().shutdown_default_executor()
+        self.database.close()
 
     # -- listeners -------------------------------------------------------------------------------------------------
 
