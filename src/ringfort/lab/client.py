@@ -9,13 +9,16 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from ringfort.environment.model import Environment, Protocol, Tls
 from ringfort.environment.topology import Device
 from ringfort.lab import authority
-from ringfort.lab.lab import Lab
+
+if TYPE_CHECKING:
+    from ringfort.lab.lab import Lab
 
 TIMEOUT_SECONDS = 2.0
 _ECHO_REQUEST = {4: (8, 0), 6: (128, 129)}  # RFC 792; RFC 4443, section 4: request and (IPv6) reply
