@@ -65,7 +65,7 @@ class Dispatcher:
 
     def application(self, customers: bool, identify: Identify) -> web.Application:
         """The calls for customers' certificates, or those for the platform's own."""
-        application = web.Application()
+        application = web.Application(middlewares=[_in_our_words])
         for operation in OPERATIONS:
             if operation.customers == customers or operation.name == "readDescription":
                 path = operation.path
@@ -312,6 +312,15 @@ _PATHS = [
     (operation, re.compile(re.sub(r"\{(\w+)\}", lambda part: PARAMETERS[part[1]], operation.path)))
     for operation in OPERATIONS
 ]
+
+
+@web.middleware
+async def _in_our_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the server refuses before any handler (CONNECT, a path that is no path), as a problem document."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        return refusal(ProblemError(404, "not-found", "there is no such path", close=True))
 
 
 def _unknown(customers: bool) -> Handler:
