@@ -17,6 +17,7 @@ MEASUREMENTS = (
     "benchmarks.audit_log",
     "benchmarks.api",
     "benchmarks.enforcement_point",
+    "benchmarks.gateway",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
 )

@@ -47,10 +47,10 @@ HSTS_SECONDS = 31_536_000
 CHALLENGES = r"^/\.well-known/acme-challenge/[A-Za-z0-9_-]+$"
 """RFC 8555, 8.3: a token in base64url, and no way up from there."""
 
-FORGED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-IP")
+FORGED = ("Forwarded", "X-Forwarded- -m beg", "X-Real-IP")
 """Headers that say who the visitor is: only the edge knows."""
 
-HOP = ("Proxy", "Proxy-Connection", "Proxy-Authorization", "Keep-Alive", "TE")
+HOP = ("Proxy -m beg", "Keep-Alive", "TE")
 """Between two neighbours only (RFC 9110, 7.6.1), or, ``Proxy``, taken for a setting by CGI programs (httpoxy)."""
 
 TELLING = ("Server", "X-Powered-By")
@@ -60,7 +60,8 @@ DIGEST_PLACE = "digest"
 PASSING = "passthrough:"
 CHALLENGED = "challenge:"
 INNER = "tls-here"
-SOURCES, CUSTOMERS, VISITS = "sources", "customers", "customer-connections"
+MISDIRECTED = "misdirected"
+SOURCES, PLAIN, VISITS = "sources", "plain-requests", "visits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +228,8 @@ def _global(edge: Edge, place: Place) -> Iterator[str]:
 def _tables(edge: Edge) -> Iterator[str]:
     for name, kind, store in (
         (SOURCES, "ipv6", "conn_cur,conn_rate(10s)"),
-        (VISITS, "string len 63", "conn_cur"),
-        (CUSTOMERS, "string len 63", "http_req_rate(1s)"),
+        (VISITS, "string len 63", "conn_cur,http_req_rate(1s)"),
+        (PLAIN, "string len 63", "http_req_rate(1s)"),
     ):
         yield ""
         yield f"backend {name}"
@@ -248,23 +249,11 @@ def _sources(edge: Edge) -> Iterator[str]:
     yield f"    tcp-request connection reject if {{ sc2_conn_rate gt {many} }}"
 
 
-def _one_name() -> Iterator[str]:
-    yield "    http-request return status 400 unless { req.hdr_cnt(host) eq 1 }"
-    yield "    http-request set-var(txn.name) req.hdr(host),host_only,lower"
-
-
-def _requests(scope: str) -> Iterator[str]:
-    yield f"    http-request track-sc0 var({scope}.customer) table {CUSTOMERS}"
-    yield (
-        f"    http-request return status 429 hdr Retry-After 1 if {{ sc0_http_req_rate,sub({scope}.requests) gt 0 }}"
-    )
-
-
 def _headers(scheme: str) -> Iterator[str]:
     yield f"    http-request wait-for-body time {BODY_SECONDS}s at-least {BODY_AT_LEAST}"
     for header in (*FORGED, *HOP):
         yield f"    http-request del-header {header}"
-    yield "    http-request set-header X-Forwarded-For %[src]"
+    yield "    option forwardfor"
     yield f"    http-request set-header X-Forwarded-Proto {scheme}"
     for header in TELLING:
         yield f"    http-response del-header {header}"
@@ -275,12 +264,14 @@ def _plain(edge: Edge, place: Place) -> Iterator[str]:
     yield "frontend plain"
     yield from (_bound(address, edge.plain_port) for address in _all_addresses(edge))
     yield from _sources(edge)
-    yield from _one_name()
+    yield "    http-request return status 400 unless { req.hdr_cnt(host) eq 1 }"
+    yield "    http-request set-var(txn.name) req.hdr(host),host_only,lower"
     yield f"    acl challenge path -m reg '{CHALLENGES}'"
     yield f"    http-request set-var(txn.customer) var(txn.name),map({place.map('customers')})"
     yield "    http-request return status 404 unless { var(txn.customer) -m found }"
     yield f"    http-request set-var(txn.requests) var(txn.customer),map_str_int({place.map('requests')},0)"
-    yield from _requests("txn")
+    yield f"    http-request track-sc0 var(txn.customer) table {PLAIN}"
+    yield _too_many("sc0", "txn")
     yield f"    http-request set-var(txn.to) var(txn.name),map({place.map('plain')})"
     challenges = place.map("challenges")
     known = "{ var(txn.to) -m found }"
@@ -314,12 +305,21 @@ def _tls(edge: Edge, place: Place) -> Iterator[str]:
     yield f"    tcp-request session set-var(sess.to) var(sess.name),map({place.map('here')})"
     yield from _customer("session", place)
     yield f"    tcp-request session set-var(sess.requests) var(sess.customer),map_str_int({place.map('requests')},0)"
-    yield from _one_name()
-    # RFC 9110, 15.5.20: a browser may take one connection for several names of a certificate; limits are by name
-    yield "    http-request return status 421 unless { var(txn.name),strcmp(sess.name) eq 0 }"
-    yield from _requests("sess")
+    # The table that the connection is tracked in counts its requests too: no look-up for each of them
+    yield _too_many("sc1", "sess")
     yield from _headers("https")
-    yield "    use_backend %[var(sess.to)]"
+    yield "    use_backend %[var(sess.to)] if { req.hdr(host),host_only,lower,strcmp(sess.name) eq 0 }"
+    yield f"    default_backend {MISDIRECTED}"
+    yield ""
+    yield f"backend {MISDIRECTED}"
+    yield "    http-request return status 400 unless { req.hdr(host) -m found }"
+    # RFC 9110, 15.5.20: a browser may take one connection for several names of a certificate; limits are by name
+    yield "    http-request return status 421"
+
+
+def _too_many(counter: str, scope: str) -> str:
+    rate = f"{{ {counter}_http_req_rate,sub({scope}.requests) gt 0 }}"
+    return f"    http-request return status 429 hdr Retry-After 1 if {rate}"
 
 
 def _owner(place: Place) -> str:
@@ -365,7 +365,7 @@ def _backend(one: Endpoint) -> Iterator[str]:
     if one.tls is TlsMode.PASSTHROUGH:
         yield f"backend {PASSING}{one.name}"
         yield "    mode tcp"
-        yield "    balance leastconn"
+        yield "    balance leastconn"  # connections of any length
         yield from _servers(one.servers, one.health)
         if not one.challenge_port:
             return
@@ -375,7 +375,7 @@ def _backend(one: Endpoint) -> Iterator[str]:
             yield f"{_SERVER}{server.name} {Server(server.name, server.address, one.challenge_port).place}"
         return
     yield f"backend {one.name}"
-    yield "    balance leastconn"
+    yield "    balance roundrobin"
     if one.health.path:
         yield "    option httpchk"
         yield f"    http-check send meth GET uri {one.health.path} ver HTTP/1.1 hdr Host {one.name}"
