@@ -12,12 +12,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from ringfort.compute.application import load
 from ringfort.compute.bundle import verify
 from ringfort.compute.folder import pack
-from ringfort.compute.guest.partial_trust import Grants, Program
-from ringfort.compute.launching import launch
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "applications"
 
@@ -31,15 +30,37 @@ def test_each_is_a_bundle_of_the_name_of_its_folder(folder: Path) -> None:
     assert found.application == load(folder)
 
 
+def answered(binary: bytes, environment: dict[str, str], fuel: int) -> bytes:
+    """What a module writes in one run with nothing but an environment and fuel."""
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    engine = wasmtime.Engine(config)
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    output = bytearray()
+    wasi = wasmtime.WasiConfig()
+    wasi.env = list(environment.items())
+    wasi.stdout_custom = output.extend
+    store = wasmtime.Store(engine)
+    store.set_fuel(fuel)
+    store.set_wasi(wasi)
+    start = linker.instantiate(store, wasmtime.Module(engine, binary)).exports(store)["_start"]
+    assert isinstance(start, wasmtime.Func)
+    start(store)
+    return bytes(output)
+
+
 def test_the_webassembly_one_answers_with_its_setting_and_needs_nothing_else() -> None:
     application = load(EXAMPLES / "hello")
-    options = launch(application, {"GREETING": "good day", "OTHER": "not granted"}).options
+    trust = application.sandbox.partial_trust
+    assert trust is not None
+    assert (trust.directories, trust.clock, trust.environment) == ([], False, ["GREETING"])
     binary = (EXAMPLES / "hello" / application.module).read_bytes()
-    program = Program(binary, Grants({}, options["environment"], options["clock"], options["fuel"]))
     answer = b"Content-Type: text/plain; charset=utf-8\n\ngood day\n"
-    assert program.run(b"", {"PATH_INFO": "/"}).output == answer
-    assert program.run(b"", {f"X{n}": "GREETING" for n in range(900)}).output == answer
-    assert program.run(b"", {"LONG": "x" * 300_000}).output.endswith(b"hello")
+    assert answered(binary, {"PATH_INFO": "/", "GREETING": "good day"}, trust.fuel) == answer
+    many = {**{f"X{n}": "GREETING" for n in range(900)}, "GREETING": "good day"}
+    assert answered(binary, many, trust.fuel) == answer
+    assert answered(binary, {"LONG": "x" * 300_000}, trust.fuel).endswith(b"hello")
 
 
 def test_the_python_one_answers_and_keeps_what_visitors_write(tmp_path: Path) -> None:

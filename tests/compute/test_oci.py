@@ -11,10 +11,13 @@ import zlib
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ringfort.compute.bundle import Bundle, verify
 from ringfort.compute.entries import BundleRefusedError, Kind, Limits
 from ringfort.compute.oci import pack_image
+from ringfort.errors import DeclarationError
 from tests.compute.bundles import DESCRIPTION, archive, image, raw
 
 APP = raw("app.yaml", content=DESCRIPTION)
@@ -224,3 +227,34 @@ def test_layers_with_too_many_files_are_refused() -> None:
 
 def test_a_kind_of_layer_that_cannot_be_read_says_what_to_do() -> None:
     assert code(image([LOWER], media="application/vnd.oci.image.layer.v1.tar+zstd")) == "layer-unknown"
+
+
+NAMES = st.sampled_from(
+    ["a", "b", "a/b", "a/b/c", "b/a", "./a", "../a", "/a", ".wh.a", "a/.wh..wh..opq", "a/.wh.b", "app.yaml"]
+)
+TARGETS = st.sampled_from(["a", "b", "../b", "../../x", "/", "/a/b", ".", "a/../..", "b/c"])
+MEMBERS = st.builds(
+    lambda path, type_, mode, content, target: raw(
+        path, type_=type_, mode=mode, content=content if type_ == b"0" else b"", target=target if type_ in b"12" else ""
+    ),
+    NAMES,
+    st.sampled_from([b"0", b"0", b"5", b"5", b"2", b"1", b"3", b"6"]),
+    st.sampled_from([0o644, 0o755, 0o4755, 0o600]),
+    st.binary(max_size=20),
+    TARGETS,
+)
+
+
+@given(st.lists(st.lists(MEMBERS, max_size=5), max_size=3))
+def test_whatever_layers_say_what_comes_of_them_stays_inside_or_is_refused_by_name(layers: list[list[bytes]]) -> None:
+    """What is accepted is a bundle; so no path, link, mode or kind in it is one that a bundle may not have."""
+    try:
+        found, _ = converted(image([archive(APP), *(archive(*members) for members in layers)]))
+    except (BundleRefusedError, DeclarationError) as refused:
+        reason = refused.code
+        assert reason not in ("parent-missing", "bundle-not-canonical", "setuid")  # that would be our own fault
+        return
+    for path, entry in found.entries.items():
+        assert ".wh." not in path
+        assert not path.startswith(("/", "."))
+        assert not entry.target.startswith("/")

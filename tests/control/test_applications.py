@@ -23,7 +23,7 @@ from ringfort.control.operations import logs, uploads
 from ringfort.control.sending import send
 from ringfort.control.tables import idempotency
 from tests.compute.bundles import bundle, file, link
-from tests.control.running import Running
+from tests.control.running import Ground, Running, running
 from tests.control.shops import Customer, customer
 
 
@@ -104,7 +104,7 @@ def test_uploads_that_nobody_finishes_go_by_themselves(controller: Running, tmp_
     kept, lost = shop.software(), begun(shop, b"never sent")
     shop.deploy(kept)
     with controller.controller.database.writing() as connection:
-        uploads.remove_unneeded(connection, 2**60, "forgetful")
+        uploads.remove_old(connection, 2**60)
     assert code(lambda: shop.get(f"/uploads/{lost}")) == "not-found"
     assert shop.send(kept)
 
@@ -169,8 +169,7 @@ def test_old_versions_go_and_software_that_they_needed_with_them(controller: Run
         shop.deploy(shop.software(b"%d" % number))
     kept = [one["number"] for one in shop.get("/applications/web/deployments")["deployments"]]
     assert kept == list(range(12, 2, -1))
-    with controller.controller.database.writing() as connection:
-        uploads.remove_unneeded(connection, 2**60, "many")
+    with controller.controller.database.reading() as connection:
         count = connection.execute(select(func.count()).select_from(uploads_table).where(mine("many"))).scalar_one()
     assert count == 10
 
@@ -221,6 +220,36 @@ def test_two_applications_never_answer_to_one_name(controller: Running, tmp_path
     assert rival.get("/applications") == {"applications": []}
     shop.call("DELETE", "/applications/web")
     assert rival.deploy(stolen)["public_names"] == ["named.example"]
+
+
+def test_deleting_one_application_touches_nothing_of_another(controller: Running, tmp_path: Path) -> None:
+    shop = customer(controller, tmp_path, "two")
+    shop.deploy(plain("one"), "one")
+    shop.deploy(plain("other"), "other")
+    under_way = begun(shop, b"on its way")
+    shop.call("POST", "/applications/other/secrets", {"set": {"TOKEN": "x"}})
+    before = shop.get("/applications/other")
+    shop.call("DELETE", "/applications/one")
+    assert shop.get("/applications/other") == before
+    assert shop.get(f"/uploads/{under_way}")["received"] == 0
+    with controller.controller.database.reading() as connection:
+        kept = connection.execute(select(uploads_table.c.name).where(mine("two"))).all()
+    assert len(kept) == 2
+
+
+def test_an_upload_begun_at_one_controller_goes_on_at_another(
+    ground: Ground, controller: Running, tmp_path: Path
+) -> None:
+    shop = customer(controller, tmp_path, "roams")
+    content = shop.software(b"x" * 5_000_000)
+    upload = begun(shop, content)
+    shop.client.put(f"{shop.path}/uploads/{upload}/parts/0", content[:3_000_000])
+    with running(ground, "controller-2") as other:
+        there = Customer("roams", other.customer(shop.first), shop.first)
+        assert there.get(f"/uploads/{upload}")["received"] == 3_000_000
+        assert there.send(content) == upload
+        assert deploy(there, upload)["deployment"] == 1
+        assert shop.get("/applications/web")["digest"] == hashlib.sha256(content).hexdigest()
 
 
 # -- settings --------------------------------------------------------------------------------------------------------
@@ -419,6 +448,7 @@ def test_a_node_learns_what_to_run_and_all_that_it_takes(controller: Running, tm
     while piece := node.fetch(f"{place}/software/{len(software)}"):
         software += piece
     assert software == content
+    assert code(lambda: node.fetch(f"{place}/software/7")) == "not-found"
     for elsewhere in (second, "i-000000000000"):
         assert code(lambda which=elsewhere: node.get(f"/v1/nodes/host-1/instances/{which}/settings")) == "not-found"
         assert code(lambda which=elsewhere: write(node, "host-1", which, "x")) == "not-found"
@@ -537,6 +567,11 @@ def test_a_log_is_read_followed_and_its_own_applications_only(controller: Runnin
     assert [line["text"] for line in found["lines"]] == ["one", "two", "three"]
     assert found["lines"][0]["instance"] == instance
     assert [line["text"] for line in shop.get("/applications/web/log?last=1")["lines"]] == ["three"]
+    repeated = {"lines": [{"at": "2026-11-24T12:00:00Z", "text": "once"}]}
+    for _ in range(2):
+        node.call("POST", f"/v1/nodes/talking-node/instances/{instance}/log", repeated, key="the-same-lines")
+    found = shop.get(f"/applications/web/log?from={found['next']}")
+    assert [line["text"] for line in found["lines"]] == ["once"]
     heard: list[Any] = []
     thread = threading.Thread(
         target=lambda: heard.append(shop.get(f"/applications/web/log?from={found['next']}&wait=true"))

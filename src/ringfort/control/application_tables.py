@@ -118,8 +118,11 @@ log_pieces = Table(
     Column("customer", Text, nullable=False),
     Column("application", Text, nullable=False),
     Column("instance", Text, nullable=False),
+    Column("key", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Index("log_pieces_once", "instance", "key", unique=True),
     Index("log_pieces_of", "customer", "application", "number"),
 )
-"""What instances wrote, the last of it. ``content``: lines as JSON, sealed. ``size``: of ``content``."""
+"""What instances wrote, the last of it. ``content``: lines as JSON, sealed. ``size``: of ``content``.
+``key``: the idempotency key of the call that brought it; the same one twice is one piece."""

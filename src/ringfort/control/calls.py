@@ -71,7 +71,8 @@ class Change:
 class Outcome:
     """What came of a changing call: the answer, and what changed; ``change`` is None if it all was so already.
 
-    A ``refusal`` is answered instead, when refusing is itself something to write down.
+    A ``refusal`` is answered instead, when refusing is itself something to write down. ``is_kept`` says whether the
+    answer is kept under the call's key: not for frequent observations that tell a repetition by themselves.
     """
 
     answer: BaseModel | None
@@ -79,3 +80,4 @@ class Outcome:
     status: int = 200
     refusal: ProblemError | None = None
     topics: tuple[str, ...] = field(default=())
+    is_kept: bool = True

@@ -23,7 +23,7 @@ from ringfort.control.contexts import CustomerContext
 from ringfort.control.database import Database
 from ringfort.control.dispatch import Dispatcher
 from ringfort.control.errors import ControlError
-from ringfort.control.operations.uploads import remove_unneeded
+from ringfort.control.operations.uploads import remove_old
 from ringfort.control.performing import bump
 from ringfort.control.publisher import AuditPublisher
 from ringfort.control.repository import DatabaseStore
@@ -212,7 +212,7 @@ class Controller:
         connection.execute(delete(enrolment_tokens).where(enrolment_tokens.c.expires < old))
         connection.execute(delete(revocation_lists).where(revocation_lists.c.until < old))
         connection.execute(delete(leases).where(leases.c.expires < old))
-        remove_unneeded(connection, to_number(time - UPLOADS_KEPT))
+        remove_old(connection, to_number(time - UPLOADS_KEPT))
         connection.execute(delete(events).where(events.c.at < to_number(time - EVENTS_KEPT)))
         if self.served.online is not None:
             with contextlib.suppress(PublishingError):  # nothing published yet, or the key is another controller's

@@ -61,6 +61,8 @@ def perform(connection: Connection, call: Call, mark: str, operation: Operation)
         topics = (*topics, *outcome.change.topics)
     bump(connection, topics)
     answered = _answered(outcome, topics)
+    if not outcome.is_kept:
+        return answered
     connection.execute(
         insert(idempotency).values(
             caller=scope,

@@ -187,20 +187,21 @@ def remove(connection: Connection, call: Call) -> Outcome:
     answer, before = _shown(connection, old), _told(connection, old)
     connection.execute(delete(applications).where(applications.c.customer == customer, applications.c.name == name))
     topics = arrange(connection, call, customer, name)
+    needed = list(connection.execute(select(deployments.c.upload).where(*_mine(deployments, call))).scalars())
     for table in (deployments, settings, public_names, log_pieces):
         connection.execute(delete(table).where(*_mine(table, call)))
-    uploads.remove_unneeded(connection, to_number(call.now), customer)
+    uploads.remove_unneeded(connection, needed)
     return Outcome(answer, Change("control:application:remove", _on(call), before, None, topics))
 
 
-def close(connection: Connection, call: Call, customer: str) -> tuple[str, ...]:
+def close(connection: Connection, customer: str) -> tuple[str, ...]:
     """The end of all that a customer has; the topics of the nodes that should look."""
     sealed.forget(connection, customer)
     nodes = connection.execute(select(instances.c.node).where(instances.c.customer == customer).distinct()).scalars()
     topics = tuple(f"instances:{node}" for node in sorted(nodes))
     for table in (instances, applications, deployments, settings, public_names, log_pieces):
         connection.execute(delete(table).where(table.c.customer == customer))
-    uploads.remove_unneeded(connection, to_number(call.now) + 1, customer)
+    uploads.remove_all(connection, customer)
     return topics
 
 
@@ -296,11 +297,15 @@ def _in_force(
 def _prune(connection: Connection, call: Call) -> None:
     """Keep the last versions only, and of software what they need."""
     rows = connection.execute(
-        select(deployments.c.number).where(*_mine(deployments, call)).order_by(deployments.c.number.desc())
-    ).scalars()
-    old = list(rows)[KEPT_DEPLOYMENTS:]
+        select(deployments.c.number, deployments.c.upload)
+        .where(*_mine(deployments, call))
+        .order_by(deployments.c.number.desc())
+    ).all()
+    old = rows[KEPT_DEPLOYMENTS:]
     if old:
-        connection.execute(delete(deployments).where(*_mine(deployments, call), deployments.c.number.in_(old)))
+        numbers = [row.number for row in old]
+        connection.execute(delete(deployments).where(*_mine(deployments, call), deployments.c.number.in_(numbers)))
+        uploads.remove_unneeded(connection, [row.upload for row in old])
 
 
 def _refuse_missing_secrets(connection: Connection, call: Call, wanted: Application) -> None:

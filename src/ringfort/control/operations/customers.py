@@ -65,7 +65,7 @@ def close_customer(connection: Connection, call: Call) -> Outcome:
     }
     connection.execute(delete(customer_certificates).where(customer_certificates.c.customer == name))
     connection.execute(delete(idempotency).where(idempotency.c.caller == f"customer:{name}"))
-    topics = applications.close(connection, call, name)
+    topics = applications.close(connection, name)
     connection.execute(update(customers).where(customers.c.name == name).values(state="closed"))
     answer = _customer(connection, _known(connection, name))
     change = Change("control:customer:close", f"customer/{name}", before, {"state": "closed"}, ("customers", *topics))

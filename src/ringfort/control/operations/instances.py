@@ -81,7 +81,11 @@ def fetch_software(served: Served, connection: Connection, call: Call) -> bytes:
         )
     ).one()
     key = sealed.known_key(served, connection, row.customer)
-    return part_at(connection, key, upload, int(call.parameters["offset"]))
+    offset = int(call.parameters["offset"])
+    content = part_at(connection, key, upload, offset)
+    if not content and offset != upload.size:
+        raise not_found(f"part of this software that begins at {offset}")
+    return content
 
 
 def report(connection: Connection, call: Call) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 
 from ringfort.control import application_models as models
 from ringfort.control import sealed
@@ -13,6 +13,7 @@ from ringfort.control.application_tables import log_pieces
 from ringfort.control.calls import Call, Outcome
 from ringfort.control.operations.applications import known
 from ringfort.control.operations.instances import on_node
+from ringfort.control.performing import insert_once
 from ringfort.control.serving import Served
 
 MOST_BYTES = 8 * 1024 * 1024
@@ -59,18 +60,19 @@ def add_lines(served: Served, connection: Connection, call: Call) -> Outcome:
     key = sealed.known_key(served, connection, instance.customer)
     said = json.dumps([[line.at.isoformat(), line.text] for line in form.lines]).encode()
     content = key.seal(sealed.log(instance.application, instance.name), said)
-    connection.execute(
-        insert(log_pieces).values(
-            customer=instance.customer,
-            application=instance.application,
-            instance=instance.name,
-            size=len(content),
-            content=content,
-        )
-    )
-    _cut(connection, instance.customer, instance.application)
-    topic = topic_of(instance.customer, instance.application)
-    return Outcome(models.Logged(lines=len(form.lines)), topics=(topic,))
+    piece = {
+        "customer": instance.customer,
+        "application": instance.application,
+        "instance": instance.name,
+        "key": call.key,
+        "size": len(content),
+        "content": content,
+    }
+    is_new = insert_once(connection, log_pieces, piece)
+    if is_new:
+        _cut(connection, instance.customer, instance.application)
+    topics = (topic_of(instance.customer, instance.application),) if is_new else ()
+    return Outcome(models.Logged(lines=len(form.lines)), topics=topics, is_kept=False)
 
 
 def _cut(connection: Connection, customer: str, application: str) -> None:

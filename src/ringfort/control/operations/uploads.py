@@ -21,6 +21,8 @@ from ringfort.control.serving import Served
 
 LARGEST_PART = 4 * 1024 * 1024
 MOST_UNFINISHED = 5
+_UNNEEDED = uploads.c.name.not_in(select(deployments.c.upload))
+
 MOST_BYTES = 2 * 1024 * 1024 * 1024
 """Bytes of all software of a customer, with the versions that are kept for going back."""
 
@@ -35,7 +37,8 @@ def begin(served: Served, connection: Connection, call: Call) -> Outcome:
             uploads.c.customer == customer, uploads.c.digest == form.digest, uploads.c.size == form.size
         )
     ).first()
-    if known is not None:
+    if known is not None:  # its day begins anew: it is about to be needed
+        connection.execute(update(uploads).where(uploads.c.name == known.name).values(begun=to_number(call.now)))
         return Outcome(_shown(known))
     _refuse_too_much(connection, customer, form.size)
     sealed.new_or_known_key(served, connection, customer, call.now)
@@ -109,14 +112,23 @@ def remove(connection: Connection, names: Collection[str]) -> None:
     connection.execute(delete(uploads).where(uploads.c.name.in_(names)))
 
 
-def remove_unneeded(connection: Connection, before: int, customer: str = "") -> None:
-    """Forget uploads from before a time that no deployment needs; of all customers by default."""
-    wanted = select(uploads.c.name).where(uploads.c.begun < before, uploads.c.name.not_in(select(deployments.c.upload)))
-    if customer:
-        wanted = wanted.where(uploads.c.customer == customer)
-    names = list(connection.execute(wanted).scalars())
+def remove_old(connection: Connection, before: int) -> None:
+    """Forget uploads from before a time that no deployment needs."""
+    names = list(connection.execute(select(uploads.c.name).where(uploads.c.begun < before, _UNNEEDED)).scalars())
     if names:
         remove(connection, names)
+
+
+def remove_unneeded(connection: Connection, names: Collection[str]) -> None:
+    """Forget those of some uploads that no deployment needs any more."""
+    gone = list(connection.execute(select(uploads.c.name).where(uploads.c.name.in_(names), _UNNEEDED)).scalars())
+    if gone:
+        remove(connection, gone)
+
+
+def remove_all(connection: Connection, customer: str) -> None:
+    """Forget all uploads of a customer; no deployment of it may be left."""
+    remove(connection, list(connection.execute(select(uploads.c.name).where(uploads.c.customer == customer)).scalars()))
 
 
 class Stored:
