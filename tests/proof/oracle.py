@@ -45,7 +45,7 @@ class Attempt:
     place: str
     kind: str
     packet: Triple
-    attacker: str  # the machine that is the attacker's; "" for none
+    attacker: str  # the machine that is the attacker's; "" for none, or for a guest that owns only itself
     way: tuple[tuple[str, bool], ...]
 
     def arrives_without(self, owner: str) -> bool:
@@ -71,11 +71,16 @@ def attempts(world: World) -> Iterator[Attempt]:
                 for sender in hosts:
                     if sender.machine != receiver.machine:
                         yield from _from_host(world, sender, receiver, packet)
+                    if sender.hypervisor and sender is not receiver:
+                        yield from _from_host(world, sender, receiver, packet, inside=True)
                 yield from _from_internet(world, receiver, packet)
                 yield from _from_router(world, receiver, packet)
 
 
-def _from_host(world: World, sender: Host, receiver: Host, packet: Triple) -> Iterator[Attempt]:
+def _from_host(
+    world: World, sender: Host, receiver: Host, packet: Triple, *, inside: bool = False
+) -> Iterator[Attempt]:
+    """From a host whose machine is the attacker's; or, ``inside``, from a guest that is, behind its sandbox."""
     true = packet[0] in sender.addresses
     if true and world.declared(packet):
         return
@@ -83,8 +88,10 @@ def _from_host(world: World, sender: Host, receiver: Host, packet: Triple) -> It
         assert public
         return
     holder = world.host_of(packet[0])
-    if holder and not true and holder.machine == sender.machine:
+    if holder and not true and holder.machine == sender.machine and not inside:
         return  # the attacker owns the true holder as well and can send from there
+    attacker = "" if inside else sender.machine
+    sandbox = ((sender.machine, true and world.host_out(sender.name, packet)),) if inside else ()
     port = (world.environment.segments[sender.segment].machine, true)
     neighbour = bool(holder) and holder is not None and holder.segment == sender.segment
     kind = "own" if true else "neighbour" if neighbour else "far"
@@ -94,15 +101,15 @@ def _from_host(world: World, sender: Host, receiver: Host, packet: Triple) -> It
         bound = neighbour or true
         router = (world.environment.routers[first].machine, bound and world.router(first, packet))
         if near == far:
-            yield Attempt(f"host:{sender.name}", kind, packet, sender.machine, (port, router, *end))
+            yield Attempt(f"host:{sender.name}", kind, packet, attacker, (*sandbox, port, router, *end))
             continue
         for second in world.environment.sites[near].routers:
             other = (world.environment.routers[second].machine, world.router(second, packet))
-            yield Attempt(f"host:{sender.name}", kind, packet, sender.machine, (port, router, other, *end))
+            yield Attempt(f"host:{sender.name}", kind, packet, attacker, (*sandbox, port, router, other, *end))
     if sender.segment == receiver.segment:
-        isolation = (port[0], False)
+        isolation = ((port[0], False), *(((sender.machine, False),) if inside else ()))
         direct = "direct" if true else kind
-        yield Attempt(f"host:{sender.name}", direct, packet, sender.machine, (isolation, *end))
+        yield Attempt(f"host:{sender.name}", direct, packet, attacker, (*isolation, *end))
 
 
 def _from_internet(world: World, receiver: Host, packet: Triple) -> Iterator[Attempt]:

@@ -65,7 +65,10 @@ def environment(chance: random.Random, *, shared: bool) -> Environment:
                 machine = _machine(chance, host, [*segments.values()], [*routers.values()], shared=shared)
                 kept = networks[: chance.choice((1, 1, 2))]
                 addresses = tuple(network.network_address + 2 + j for network in kept)
-                hosts[host] = Host(host, name, key, addresses, f"02::{j}", host, (), "", {}, machine, HERE)
+                hypervisor = "metal" if machine == "blade" and chance.random() < 0.6 else ""
+                hosts[host] = Host(
+                    host, name, key, addresses, f"02::{j}", host, (), "", {}, machine, HERE, hypervisor=hypervisor
+                )
     services = {
         f"p{port}": Service(f"p{port}", Protocol.TCP, (PortRange(port, port),), Tls.NONE, f"p{port}", (), "", HERE)
         for port in PORTS
@@ -77,7 +80,7 @@ def environment(chance: random.Random, *, shared: bool) -> Environment:
 def _machine(chance: random.Random, host: str, segments: list[Segment], routers: list[Router], *, shared: bool) -> str:
     if shared and chance.random() < 0.2:
         return chance.choice([*(s.machine for s in segments), *(r.machine for r in routers)])
-    return chance.choice((host, host, host, "blade"))
+    return chance.choice((host, host, "blade", "blade"))
 
 
 def case(seed: int, *, shared: bool = False) -> Case:

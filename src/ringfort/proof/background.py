@@ -49,8 +49,11 @@ class Background:
                 continue  # it is what guards: who owns it is a router taken over, or a switch without port security
             members = self.members[host.segment]
             # Machines that guard nothing are all alike: three of them stand for any number.
-            machines = {other.machine for other in members if other.machine not in guards}
-            if host.machine in guards or (host.machine not in machines and len(machines) < 3):
+            machines = [other.machine for other in members if other.machine not in guards]
+            fresh = host.machine not in machines and len(set(machines)) < 3
+            # Instances of one machine face each other: two of them stand for any number.
+            second = bool(host.hypervisor) and machines.count(host.machine) == 1
+            if host.machine in guards or fresh or second:
                 members.append(host)
         self.guards = guards
 
@@ -59,14 +62,17 @@ class Background:
         weakest: Weakest | None = None
         for sender in self.members[source]:
             for receiver in self.members[destination]:
-                if sender.machine != receiver.machine:
+                if sender.machine != receiver.machine or (sender.hypervisor and sender is not receiver):
                     found = self.pair(sender, receiver)
                     if weakest is None or found.depth < weakest.depth:
                         weakest = found
         return weakest
 
     def pair(self, sender: Host, receiver: Host) -> Weakest:
-        """The least depth from one host to another, under its own address or a neighbour's, by any way."""
+        """The least depth from one host to another, under its own address or a neighbour's, by any way.
+
+        To what is on its own machine an instance sends as a guest that is taken over: its sandbox counts.
+        """
         port = self.environment.segments[sender.segment].machine
         ways = [
             {first, second, receiver.machine}
@@ -76,6 +82,8 @@ class Background:
         unowned = min(len({sender.machine, *way}) for way in ways)
         if sender.segment == receiver.segment:
             ways.append({port, receiver.machine})
+        if sender.machine == receiver.machine:  # whose machine is the sandbox's as well
+            return Weakest(min(map(len, ways)), unowned, sender.name, receiver.name)
         depth = min(len(way - {sender.machine}) for way in ways)
         if sender.machine in {machine for machines in self.routers.values() for machine in machines}:
             depth = min(depth, 1)  # who owns that machine sends as a router

@@ -10,7 +10,9 @@ from ringfort.proof import sweep
 from ringfort.proof.background import Background
 from ringfort.proof.engine import Question, Result
 from ringfort.proof.findings import INTERNET, Finding
+from ringfort.proof.sandboxes import ROLES
 from ringfort.proof.sweep import Array
+from ringfort.proof.trail import guard_of
 from ringfort.proof.verdict import DepthEntry
 
 WHOLE_TABLE = 200
@@ -32,7 +34,8 @@ def depth_table(
     for bucket in result.chosen:
         table.take(bucket, result.minima[bucket])
     for finding in findings:
-        if finding.bits < 0 and finding.segment and finding.destination and finding.claim != "open":
+        told = finding.bits < 0 and finding.kind not in ROLES
+        if told and finding.segment and finding.destination and finding.claim != "open":
             table.lower(finding.zone, finding.segment, finding.depth)
     return tuple(table.entries())
 
@@ -56,8 +59,8 @@ class _Table:
         router = f"router-filter:{'|'.join(self.environment.sites[site].routers)}"
         depth = self.background.from_internet(there)
         if depth < sweep.UNSEEN:
-            self.internet[there] = _Least(depth, depth, (router, "host-firewall"))
-            self.routers[there] = _Least(1, 1, ("host-firewall",))
+            self.internet[there] = _Least(depth, depth, (router, self.guard(there)))
+            self.routers[there] = _Least(1, 1, (self.guard(there),))
 
     def pair(self, here: str, there: str) -> _Least | None:
         """The entry of two segments, begun with what no rule accepts."""
@@ -70,13 +73,19 @@ class _Table:
             self.segments[here, there] = known
         return known
 
+    def guard(self, there: str) -> str:
+        """What guards the hosts of a segment, in words."""
+        hosts = [self.environment.hosts[name] for name in self.environment.hosts_by_segment[there]]
+        guards = dict.fromkeys("sandbox-filter" if host.hypervisor else "host-firewall" for host in hosts)
+        return " or ".join(guards) or "host-firewall"
+
     def usual(self, here: str, there: str) -> tuple[str, ...]:
         """Who refuses what no rule accepts, by the shortest way."""
         if here == there:
-            return f"port-security:{here}", "host-firewall"
+            return f"port-security:{here}", self.guard(there)
         sites = dict.fromkeys(self.environment.segments[key].site for key in (here, there))
         routers = (f"router-filter:{'|'.join(self.environment.sites[site].routers)}" for site in sites)
-        return *routers, "host-firewall"
+        return *routers, self.guard(there)
 
     def take(self, bucket: int, minima: Array) -> None:
         """The weakest cells of one bucket."""
@@ -125,7 +134,7 @@ class _Table:
             if here in self.environment.segments and (here == there or bits & sweep.DECLARED):
                 found.append(f"port-security:{here}")
         if not bits & sweep.HOST_IN:
-            found.append(f"host-firewall:{host}")
+            found.append(guard_of(self.environment.hosts[host]))
         elif flags & sweep.MUTUAL:
             found.append(f"identity at {host}")
         return tuple(found[: int(row[0])])

@@ -242,8 +242,11 @@ def _tables(environment: Environment, line: AddressLine, facts: Facts) -> Tables
     flat = [item for ranges in services for item in ranges]
     owners = [machines.number(host.machine) for host in hosts]
     neighbours: list[set[int]] = [set() for _ in range(line.zones)]
-    for owner, zone in zip(owners, line.entry_zone.tolist(), strict=True):
+    guests: list[dict[int, set[str]]] = [{} for _ in range(line.zones)]
+    for host, owner, zone in zip(hosts, owners, line.entry_zone.tolist(), strict=True):
         neighbours[zone].add(owner)
+        if host.hypervisor:
+            guests[zone].setdefault(owner, set()).add(host.name)
     return Tables(
         atom_entry=line.entry,
         entry_machine=_ints(owners),
@@ -260,6 +263,10 @@ def _tables(environment: Environment, line: AddressLine, facts: Facts) -> Tables
         service_flags=_ints([item[2] for item in flat]),
         neighbour_start=_starts([len(one) for one in neighbours]),
         neighbour_machines=_ints([number for one in neighbours for number in sorted(one)]),
+        entry_guest=_ints([bool(host.hypervisor) for host in hosts]),
+        guest_start=_starts([len(one) for one in guests]),
+        guest_machines=_ints([number for one in guests for number in sorted(one)]),
+        guest_counts=_ints([len(one[number]) for one in guests for number in sorted(one)]),
     )
 
 

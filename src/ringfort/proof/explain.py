@@ -14,7 +14,7 @@ from ringfort.environment.model import Address, Environment, Flow, Host, Protoco
 from ringfort.environment.topology import Device, devices
 from ringfort.errors import RingfortError
 from ringfort.proof.reading import read_rulesets
-from ringfort.proof.trail import Follower, Trail, host_of, somebody, stages, translated_host
+from ringfort.proof.trail import Follower, Trail, guard_of, host_of, owner, somebody, stages, translated_host
 from ringfort.proof.verdict import Hop, Packet
 
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -138,16 +138,6 @@ def _serves(service: Service, protocol: str, port: int) -> bool:
     if service.protocol is Protocol.ICMP:
         return protocol in ("icmp", "icmpv6") and port in (8, 128)
     return service.protocol.value == protocol and any(p.first <= port <= p.last for p in service.ports)
-
-
-def owner(environment: Environment, mechanism: str, receiver: Host) -> str:
-    """The machine that a mechanism on the way to ``receiver`` is lost with."""
-    kind, _, name = mechanism.partition(":")
-    if kind == "router-filter":
-        return environment.routers[name].machine
-    if kind == "port-security":
-        return environment.segments[name].machine
-    return environment.hosts[name].machine if kind == "host-firewall" else receiver.machine
 
 
 # -- the question --------------------------------------------------------------------------------------------------
@@ -289,7 +279,7 @@ def check_mechanism(environment: Environment, name: str) -> None:
     """
     known = [f"router-filter:{router}" for router in environment.routers]
     known += [f"port-security:{segment}" for segment in environment.segments]
-    known += [f"host-firewall:{host}" for host in environment.hosts]
+    known += [guard_of(host) for host in environment.hosts.values()]
     known += [f"identity:{service}" for service in environment.services]
     if name not in known:
         raise unknown(name, known, "mechanism")

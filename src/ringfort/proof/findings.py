@@ -142,10 +142,11 @@ def entrance(environment: Environment, site: str) -> str:
 
 
 def neighbour(environment: Environment, sender: str, receiver: str) -> str:
-    """A host that can pass for ``sender``: in its segment, on neither's machine."""
+    """A host that can pass for ``sender``: in its segment, on neither's machine; or an instance beside one of them."""
     taken = {environment.hosts[sender].machine, environment.hosts[receiver].machine}
-    segment = environment.hosts[sender].segment
-    return next(h.name for h in environment.hosts.values() if h.segment == segment and h.machine not in taken)
+    hosts = [environment.hosts[name] for name in environment.hosts_by_segment[environment.hosts[sender].segment]]
+    guests = (h.name for h in hosts if h.hypervisor and h.name not in (sender, receiver))
+    return next((h.name for h in hosts if h.machine not in taken), "") or next(guests)
 
 
 def gate_findings(

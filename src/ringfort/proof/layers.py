@@ -64,6 +64,19 @@ class HostLayer:
 
 
 @dataclass(slots=True)
+class SandboxLayer(HostLayer):
+    """The filter around an instance, as its host firewall; incoming and outgoing are the guest's.
+
+    Attributes:
+        foreign: what it lets out under an address that is not the guest's, or under another MAC address only.
+        own: what it accepts for itself.
+    """
+
+    foreign: list[Triple] = field(default_factory=list)
+    own: list[Triple] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class RouterLayer:
     """A router's filter.
 
@@ -162,12 +175,17 @@ def beyond(span: Span, inside: Iterable[Span]) -> Iterator[Span]:
 
 def covers(triples: Iterable[Triple], wanted: Triple) -> bool:
     """Whether the union of boxes holds a whole box."""
+    return not lacking(wanted, triples)
+
+
+def lacking(wanted: Triple, triples: Iterable[Triple]) -> list[Triple]:
+    """What is left of a box outside the union of others."""
     left = [wanted]
     for triple in triples:
         left = [piece for one in left for piece in _less(one, triple)]
         if not left:
-            return True
-    return not left
+            break
+    return left
 
 
 def _less(box: Triple, other: Triple) -> Iterator[Triple]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ringfort.environment.model import Environment
-from ringfort.environment.topology import Device, DeviceKind
+from ringfort.environment.topology import Device, DeviceKind, device_of
 from ringfort.proof.addresses import address_of, key_of
 from ringfort.proof.boxes import protocol_and_port
 from ringfort.proof.findings import INTERNET, Finding, readable_service, version_of_key
@@ -26,10 +26,11 @@ def local_findings(environment: Environment, layers: Layers, checked: Checked) -
         for hole in _strongest(switch.holes):
             yield from _hole(environment, layers, checked, key, hole)
     for name, host in layers.hosts.items():
+        device = device_of(environment.hosts[name])
         if host.stray:
-            yield _stray(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
+            yield _stray(device, environment.hosts[name].segment)
         if host.mute:
-            yield _mute(Device(DeviceKind.HOST, name), environment.hosts[name].segment)
+            yield _mute(device, environment.hosts[name].segment)
 
 
 def _stray(device: Device, segment: str) -> Finding:

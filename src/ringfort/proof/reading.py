@@ -8,7 +8,7 @@ from functools import partial
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
-from ringfort.environment.topology import Device, DeviceKind
+from ringfort.environment.topology import Device, DeviceKind, device_of
 from ringfort.errors import RingfortError
 from ringfort.proof.addresses import FAMILIES, IPV6_BASE, key_of
 from ringfort.proof.boxes import ECHO_REQUEST, TCP, UDP, Layer, RawBoxes
@@ -18,6 +18,7 @@ from ringfort.proof.expand import NotPlainError
 from ringfort.proof.layers import HostLayer, RouterLayer, SwitchLayer, Triple, covers
 from ringfort.proof.read_host import HostReader
 from ringfort.proof.read_router import RouterReader
+from ringfort.proof.read_sandbox import SandboxReader
 from ringfort.proof.read_switch import SwitchReader
 from ringfort.proof.reader import read
 from ringfort.proof.ruleset import Ruleset
@@ -37,7 +38,8 @@ def one_by_one(jobs: Sequence[Callable[[], Layers]]) -> list[Layers]:
 
 @dataclass(slots=True)
 class Layers:
-    """What every device's rules say. ``different``: site -> its routers, without one whose rules equal another's.
+    """What every device's rules say. ``different``: site -> its routers, without one whose rules equal another's;
+    ``hosts``: of every host what guards it, an instance's sandbox included.
 
     ``executions``: how many were made to read what was read last, of all devices.
     """
@@ -109,19 +111,6 @@ def _part(layers: Layers, fill: Callable[[Layers], None]) -> Layers:
     return part
 
 
-def _read_hosts(environment: Environment, devices: set[Device], layers: Layers) -> None:
-    hosts = HostReader(environment)
-    exact = HostReader(environment, Executions(opaque=False))
-    for host in environment.hosts.values():
-        device = Device(DeviceKind.HOST, host.name)
-        if device in devices:
-            try:
-                layers.hosts[host.name] = hosts.read(host, layers.rulesets[device])
-            except NotPlainError:
-                layers.hosts[host.name] = exact.read(host, layers.rulesets[device])
-    layers.executions += hosts.executions.count + exact.executions.count
-
-
 def _read_switches(environment: Environment, devices: set[Device], layers: Layers) -> None:
     switches = SwitchReader(environment)
     for key in environment.segments:
@@ -134,6 +123,24 @@ def _read_switches(environment: Environment, devices: set[Device], layers: Layer
                 layers.switches[key] = reader.read(key, layers.rulesets[device])
                 layers.executions += reader.executions.count
     layers.executions += switches.executions.count
+
+
+def _read_hosts(environment: Environment, devices: set[Device], layers: Layers) -> None:
+    """What guards each host: its own firewall, or an instance's sandbox."""
+    shared, alone = Executions(), Executions(opaque=False)
+    readers: dict[DeviceKind, tuple[HostReader | SandboxReader, HostReader | SandboxReader]] = {
+        DeviceKind.HOST: (HostReader(environment, shared), HostReader(environment, alone)),
+        DeviceKind.SANDBOX: (SandboxReader(environment, shared), SandboxReader(environment, alone)),
+    }
+    for host in environment.hosts.values():
+        device = device_of(host)
+        if device in devices:
+            reader, exact = readers[device.kind]
+            try:
+                layers.hosts[host.name] = reader.read(host, layers.rulesets[device])
+            except NotPlainError:
+                layers.hosts[host.name] = exact.read(host, layers.rulesets[device])
+    layers.executions += shared.count + alone.count
 
 
 def _read_site(environment: Environment, site: str, layers: Layers) -> None:

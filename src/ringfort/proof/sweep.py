@@ -56,6 +56,8 @@ class Tables(NamedTuple):
         routers: number of different routers of each site, 1 or 2; router_machine: their owners.
         service_start: for each entry, where its service ranges start; service_first, service_last, service_flags.
         neighbour_start, neighbour_machines: for each zone its hosts' machines, ascending, without repeats.
+        entry_guest: 1 where the host is an instance.
+        guest_start, guest_machines, guest_counts: for each zone the machines of its instances, and how many are there.
     """
 
     atom_entry: Array
@@ -73,6 +75,10 @@ class Tables(NamedTuple):
     service_flags: Array
     neighbour_start: Array
     neighbour_machines: Array
+    entry_guest: Array
+    guest_start: Array
+    guest_machines: Array
+    guest_counts: Array
 
 
 class Boxes(NamedTuple):
@@ -112,13 +118,14 @@ class Cell(NamedTuple):
     group: int
 
 
-def owners(a: int, b: int, c: int, d: int, e: int, besides: int) -> int:
-    """How many different owners are among five, not counting -1 and ``besides``."""
+def owners(a: int, b: int, c: int, d: int, e: int, f: int, besides: int) -> int:
+    """How many different owners are among six, not counting -1 and ``besides``."""
     count = int(counts(a, besides))
     count += counts(b, besides) and b != a
     count += counts(c, besides) and c != a and c != b
     count += counts(d, besides) and d != a and d != b and d != c
     count += counts(e, besides) and e != a and e != b and e != c and e != d
+    count += counts(f, besides) and f != a and f != b and f != c and f != d and f != e
     return count
 
 
@@ -128,18 +135,19 @@ def counts(owner: int, besides: int) -> bool:
 
 
 def least_over_routers(
-    tables: Tables, bits: int, near: int, far: int, port: int, switch: int, end: int, besides: int
+    tables: Tables, bits: int, near: int, far: int, port: int, switch: int, end: int, sandbox: int, besides: int
 ) -> int:
-    """The fewest owners that refuse, over which routers are active; ``port``, ``switch``, ``end`` are the others."""
+    """The fewest owners that refuse, over which routers are active; ``port``, ``switch``, ``end`` and ``sandbox`` (the
+    sender's) are the others."""
     least = UNSEEN
     for i in range(tables.routers[near]):
         first = -1 if bits & (NEAR_1 << i) else tables.router_machine[near, i]
         if far < 0:
-            least = min(least, owners(port, first, -1, switch, end, besides))
+            least = min(least, owners(port, first, -1, switch, end, sandbox, besides))
         else:
             for j in range(tables.routers[far]):
                 second = -1 if bits & (FAR_1 << j) else tables.router_machine[far, j]
-                least = min(least, owners(port, first, second, switch, end, besides))
+                least = min(least, owners(port, first, second, switch, end, sandbox, besides))
     return least
 
 
@@ -173,13 +181,24 @@ def has_neighbour(tables: Tables, zone: int, source: int, destination: int) -> b
     return False
 
 
+def has_guest(tables: Tables, k: int, zone: int, there: int, cell: Cell) -> bool:
+    """Whether place ``k`` of the instances of ``zone`` counts one that is neither the source nor the destination."""
+    machine, count = tables.guest_machines[k], tables.guest_counts[k]
+    source = tables.atom_entry[cell.atom]
+    if tables.entry_guest[source] and tables.entry_machine[source] == machine:
+        count -= 1
+    if zone == there and tables.entry_guest[cell.entry] and tables.entry_machine[cell.entry] == machine:
+        count -= 1
+    return bool(count > 0)
+
+
 def router_depth(tables: Tables, site: int, receiver: int, end: int, switch: int) -> int:
     """The fewest owners between a taken-over router and a receiver of its site; UNSEEN if they are on one machine."""
     least = UNSEEN
     for k in range(tables.routers[site]):
         router = tables.router_machine[site, k]
         if router != receiver:
-            least = min(least, owners(end, switch, -1, -1, -1, router))
+            least = min(least, owners(end, switch, -1, -1, -1, -1, router))
     return least
 
 
@@ -187,7 +206,7 @@ def spoofed_depth(tables: Tables, site: int, end: int, switch: int) -> int:
     """The fewest owners that refuse an inside (or impossible) source from the internet: the router always does."""
     least = UNSEEN
     for k in range(tables.routers[site]):
-        least = min(least, owners(tables.router_machine[site, k], end, switch, -1, -1, -1))
+        least = min(least, owners(tables.router_machine[site, k], end, switch, -1, -1, -1, -1))
     return least
 
 
@@ -232,30 +251,61 @@ def judge_own(tables: Tables, cell: Cell, zone: int, there: int, sink: Sink) -> 
         if not accepted or end >= 0 or port >= 0 or switch >= 0:
             report(sink, NOT_OPEN, 0, cell)
     elif sender != receiver:
-        depth = least_over_routers(tables, cell.bits, near, far, port, switch, end, sender)
-        direct = owners(tables.zone_switch[zone], end, -1, -1, -1, sender) if zone == there else UNSEEN
+        depth = least_over_routers(tables, cell.bits, near, far, port, switch, end, -1, sender)
+        direct = owners(tables.zone_switch[zone], end, -1, -1, -1, -1, sender) if zone == there else UNSEEN
         if min(depth, direct) < 2:
             kind = NOT_CLOSED if depth == 0 else SHALLOW
             report(sink, DIRECT if direct < depth else kind, min(depth, direct), cell)
         note(sink, HERE, min(depth, direct), cell)
         port = port if cell.bits & HOST_OUT else sender
-        note(sink, UNOWNED, least_over_routers(tables, cell.bits, near, far, port, switch, end, -1), cell)
+        note(sink, UNOWNED, least_over_routers(tables, cell.bits, near, far, port, switch, end, -1, -1), cell)
+    elif tables.entry_guest[source]:
+        judge_guest(tables, cell, zone, there, sink)
+
+
+def judge_guest(tables: Tables, cell: Cell, zone: int, there: int, sink: Sink) -> None:
+    """An instance that is taken over sends, under its own address, to what is on its own hypervisor: its sandbox is
+    not the attacker's, and has one owner with whatever guards the receiver. It lets nothing straight to a neighbour."""
+    machine = tables.entry_machine[cell.entry]
+    near, far = tables.zone_site[there], tables.zone_site[zone]
+    far = -1 if far == near else far
+    port = tables.zone_switch[zone] if tables.entry_unsent[tables.atom_entry[cell.atom]] else -1
+    switch = tables.zone_switch[there] if tables.entry_undelivered[cell.entry] else -1
+    taken = cell.bits & HOST_IN and (cell.bits & IDENTITY or not cell.flags & MUTUAL)
+    end = -1 if taken and cell.bits & HOST_OUT else machine
+    depth = least_over_routers(tables, cell.bits, near, far, port, switch, end, -1, -1)
+    direct = owners(tables.zone_switch[zone], machine, -1, -1, -1, -1, -1) if zone == there else UNSEEN
+    if min(depth, direct) < 2:
+        kind = NOT_CLOSED if depth == 0 else SHALLOW
+        report(sink, DIRECT if direct < depth else kind, min(depth, direct), cell)
+    note(sink, HERE, min(depth, direct), cell)
+    note(sink, UNOWNED, depth, cell)
 
 
 def judge_neighbour(tables: Tables, cell: Cell, zone: int, there: int, sink: Sink) -> None:
     """A neighbour sends under the source's address, without its keys: never declared."""
     sender = tables.entry_machine[tables.atom_entry[cell.atom]]
     receiver = tables.entry_machine[cell.entry]
-    if not has_neighbour(tables, zone, sender, receiver):
-        return
     near, far = tables.zone_site[there], tables.zone_site[zone]
     far = -1 if far == near else far
     port = tables.zone_switch[zone]
     switch = tables.zone_switch[there] if tables.entry_undelivered[cell.entry] else -1
     end = -1 if cell.bits & HOST_IN and not cell.flags & MUTUAL else receiver
-    depth = least_over_routers(tables, cell.bits, near, far, port, switch, end, -1)
-    if zone == there:
-        depth = min(depth, owners(port, end, -1, -1, -1, -1))
+    depth = UNSEEN
+    if has_neighbour(tables, zone, sender, receiver):
+        depth = least_over_routers(tables, cell.bits, near, far, port, switch, end, -1, -1)
+        if zone == there:
+            depth = min(depth, owners(port, end, -1, -1, -1, -1, -1))
+    else:  # an instance beside one of the two: who owns it owns neither of them, and its sandbox refuses as well
+        for k in range(tables.guest_start[zone], tables.guest_start[zone + 1]):
+            machine = tables.guest_machines[k]
+            if has_guest(tables, k, zone, there, cell):
+                own = least_over_routers(tables, cell.bits, near, far, port, switch, end, machine, -1)
+                depth = min(depth, own)
+                if zone == there:
+                    depth = min(depth, owners(port, end, machine, -1, -1, -1, -1))
+    if depth == UNSEEN:
+        return
     if depth < 2:
         report(sink, NEIGHBOUR, depth, cell)
     note(sink, HERE, depth, cell)
@@ -282,7 +332,7 @@ def judge_internet(tables: Tables, cell: Cell, there: int, sink: Sink) -> None:
         report(sink, NOT_OPEN, 0, cell)
     if cell.flags & PUBLIC:
         return
-    depth = least_over_routers(tables, cell.bits, site, -1, -1, switch, end, -1)
+    depth = least_over_routers(tables, cell.bits, site, -1, -1, switch, end, -1, -1)
     if depth < 2:
         report(sink, NOT_CLOSED if depth == 0 else SHALLOW, depth, cell)
     note(sink, HERE, depth, cell)
@@ -423,9 +473,8 @@ def sweep(tables: Tables, boxes: Boxes, offsets: Array, ends: Array, chosen: Arr
 
 
 CALLED = (
-    owners, counts, least_over_routers, all_routers_accept, flags_of, has_neighbour, router_depth, spoofed_depth,
-    note, report, judge_own, judge_neighbour, judge_stranger, judge_internet, judge, cuts, service_cuts, fill, part,
-    slab,
-    sweep_cells, sweep_bucket,
+    owners, counts, least_over_routers, all_routers_accept, flags_of, has_neighbour, has_guest, router_depth,
+    spoofed_depth, note, report, judge_guest, judge_own, judge_neighbour, judge_stranger, judge_internet, judge, cuts,
+    service_cuts, fill, part, slab, sweep_cells, sweep_bucket,
 )  # fmt: skip
 """What `sweep` calls: to be compiled with it."""

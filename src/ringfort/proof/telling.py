@@ -10,8 +10,9 @@ from ringfort.environment.model import Environment, Host, Tls
 from ringfort.proof.addresses import address_of
 from ringfort.proof.boxes import protocol_and_port
 from ringfort.proof.findings import Finding
+from ringfort.proof.sandboxes import ROLES
 from ringfort.proof.sweep import HOST_IN, MUTUAL
-from ringfort.proof.trail import Follower, Stage, Trail, host_of, service_at, stages
+from ringfort.proof.trail import Follower, Stage, Trail, host_of, owner, service_at, stages
 from ringfort.proof.verdict import Decision, Hop, Packet, Refutation
 
 REPAIR = "run `ringfort up`, which loads the rules of the declaration again"
@@ -39,6 +40,8 @@ class Teller:
             return Told(self._bare(finding, None, ()), certain=True)
         if receiver is None:
             return Told(self._bare(finding, packet, ()), certain=True)
+        if finding.kind in ROLES:
+            return Told(self._role(finding, packet, self.walk(finding, packet, receiver)), certain=True)
         if finding.kind == "shared-machine":
             trail = self.walk(finding, packet, receiver)
             return Told(self._shared(finding, packet, trail), certain=True)
@@ -98,11 +101,18 @@ class Teller:
         )
         for choice in choices:
             way = stages(self.environment, packet, receiver, choice)
-            if finding.claim != "open" and packet.place.startswith("host:"):
+            if finding.claim != "open" and packet.place.startswith("host:") and not self._inside(finding, receiver):
                 way = way[1:]  # the attacker owns the sender
             yield way
         if direct:
             yield stages(self.environment, packet, receiver, {}, direct=True)
+
+    def _inside(self, finding: Finding, receiver: Host) -> bool:
+        """Whether the attacker is a guest that is taken over, so that its sandbox counts; elsewhere it is out of it."""
+        sender = self.environment.hosts[finding.place.partition(":")[2]]
+        holder = host_of(self.environment, address_of(finding.source))
+        beside = {receiver.machine} | ({holder.machine} if holder and holder is not sender else set())
+        return bool(sender.hypervisor) and (finding.kind in ROLES or sender.machine in beside)
 
     def _sites(self, packet: Packet, receiver: Host) -> set[str]:
         kind, _, name = packet.place.partition(":")
@@ -118,6 +128,21 @@ class Teller:
         return Refutation(
             finding.claim, finding.kind, finding.note, *finding.ends, finding.count, packet, path,
             (mechanism,) if mechanism else (), "", finding.depth, f"{device} was changed by hand: {REPAIR}",
+        )  # fmt: skip
+
+    def _role(self, finding: Finding, packet: Packet, trail: Trail) -> Refutation:
+        """A sandbox that lets out what it should not, and who is left to refuse it."""
+        name = finding.place.partition(":")[2]
+        hop = trail.hops[0]
+        left = f"; {_list(trail.refusing)} refuse it" if trail.refusing else "; nothing else refuses it"
+        receiver = host_of(self.environment, ip_address(packet.destination))
+        assert receiver is not None
+        depth = len({owner(self.environment, mechanism, receiver) for mechanism in trail.refusing})
+        where = f" ({hop.rule_place}: {hop.rule})" if hop.rule_place else ""
+        edit = f"{hop.device} was changed by hand{where}: {REPAIR}"
+        return Refutation(
+            finding.claim, finding.kind, finding.note + left, *finding.ends, finding.count, packet, trail.hops,
+            (hop.mechanism,), f"instance-taken-over:{name}", depth, edit,
         )  # fmt: skip
 
     def _shared(self, finding: Finding, packet: Packet, trail: Trail) -> Refutation:
@@ -238,5 +263,10 @@ def _device_of(hop: Hop | None) -> str:
 
 def _mechanism_of(device: str) -> str:
     kind, _, name = device.partition(":")
-    prefix = {"router": "router-filter", "switch": "port-security", "host": "host-firewall"}.get(kind, "")
+    prefix = {
+        "router": "router-filter",
+        "switch": "port-security",
+        "host": "host-firewall",
+        "sandbox": "sandbox-filter",
+    }.get(kind, "")
     return f"{prefix}:{name}" if prefix else ""

@@ -15,9 +15,12 @@ from ringfort.environment.model import Address, Environment, Host, Tls
 from ringfort.environment.topology import (
     BACKBONE,
     HOST_INTERFACE,
+    SANDBOX_GUEST,
+    SANDBOX_UPLINK,
     Device,
     DeviceKind,
     backbone_mac,
+    device_of,
     gateway_mac,
     interface_name,
     internal_networks,
@@ -125,7 +128,7 @@ def stages(
                 *_at_host(environment, receiver, packet.source_mac),
             )
         first = routers[sender.site]
-        way = [_host_out(sender), _into_router(environment, sender, first, packet)]
+        way = [_host_out(sender, packet.source_mac), _into_router(environment, sender, first, packet)]
         way += _routed(
             environment, receiver, sender.site, interface_name(sender.segment.split("/")[1]), packet, routers
         )
@@ -149,8 +152,26 @@ INPUT = tuple(Hook(name) for name in ("prerouting", "input"))
 OUTPUT = tuple(Hook(name) for name in ("output", "postrouting"))
 
 
-def _host_out(sender: Host) -> Stage:
-    return Stage(Device(DeviceKind.HOST, sender.name), f"host-firewall:{sender.name}", OUTPUT, oif=HOST_INTERFACE)
+def guard_of(host: Host) -> str:
+    """The mechanism that guards a host: its own firewall, or an instance's sandbox."""
+    return f"{'sandbox-filter' if host.hypervisor else 'host-firewall'}:{host.name}"
+
+
+def owner(environment: Environment, mechanism: str, receiver: Host) -> str:
+    """The machine that a mechanism on the way to ``receiver`` is lost with."""
+    kind, _, name = mechanism.partition(":")
+    if kind == "router-filter":
+        return environment.routers[name].machine
+    if kind == "port-security":
+        return environment.segments[name].machine
+    return environment.hosts[name].machine if kind in ("host-firewall", "sandbox-filter") else receiver.machine
+
+
+def _host_out(sender: Host, mac: str) -> Stage:
+    if sender.hypervisor:
+        out = SANDBOX_GUEST, SANDBOX_UPLINK
+        return Stage(device_of(sender), guard_of(sender), FORWARD, *out, source_mac=mac or sender.mac)
+    return Stage(device_of(sender), guard_of(sender), OUTPUT, oif=HOST_INTERFACE)
 
 
 def _into_router(environment: Environment, sender: Host, router: str, packet: Packet) -> Stage:
@@ -206,8 +227,10 @@ def _arrival(environment: Environment, receiver: Host, router: str) -> tuple[Sta
 
 def _at_host(environment: Environment, receiver: Host, mac: str) -> tuple[Stage, ...]:
     mac = mac or gateway_mac(environment, receiver.segment)
-    device = Device(DeviceKind.HOST, receiver.name)
-    return (Stage(device, f"host-firewall:{receiver.name}", INPUT, iif=HOST_INTERFACE, source_mac=mac),)
+    device, mechanism = device_of(receiver), guard_of(receiver)
+    if receiver.hypervisor:
+        return (Stage(device, mechanism, FORWARD, SANDBOX_UPLINK, SANDBOX_GUEST, source_mac=mac),)
+    return (Stage(device, mechanism, INPUT, iif=HOST_INTERFACE, source_mac=mac),)
 
 
 @dataclass(slots=True)
