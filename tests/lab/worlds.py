@@ -152,3 +152,33 @@ def example(directory: Path, purpose: str) -> Environment:
         text = file.read_text()
         (directory / file.name).write_text(text.replace("environment: shop", f"environment: {name_of(purpose)}"))
     return load(directory / EXAMPLE.name)
+
+
+GUESTS = (
+    BOGONS
+    + """
+trust-domain: lab.example
+sites:
+  north:
+    blocks: [10.10.0.0/16, "fd00:10::/32"]
+    routers: [r1]
+    segments:
+      front: {tier: front-end, networks: [10.10.1.0/24, "fd00:10:0:1::/64"]}
+      guests: {tier: customer, networks: [10.10.2.0/24, "fd00:10:0:2::/64"]}
+      metal: {tier: hypervisor, networks: [10.10.3.0/24, "fd00:10:0:3::/64"]}
+hosts:
+  web: {site: north, segment: front, services: [web]}
+  acme: {site: north, segment: guests, hypervisor: metal, customer: acme, services: [shop]}
+  globex: {site: north, segment: guests, hypervisor: metal, customer: globex, services: [blog]}
+  metal: {site: north, segment: metal}
+services:
+  web: {protocol: tcp, ports: [443], tls: mutual}
+  shop: {protocol: tcp, ports: [8080], tls: mutual}
+  blog: {protocol: tcp, ports: [8081], tls: mutual}
+flows:
+  - {from: web, to: shop}
+  - {from: web, to: blog}
+  - {from: "customer:acme", to: web}
+"""
+)
+"""Two customers' instances on one hypervisor."""

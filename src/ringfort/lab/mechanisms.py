@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ringfort.environment.model import Environment
-from ringfort.environment.topology import Device, DeviceKind
+from ringfort.environment.topology import Device, DeviceKind, devices
 from ringfort.errors import RingfortError
 
 ROUTER_FILTER, PORT_SECURITY, HOST_FIREWALL, IDENTITY = "router-filter", "port-security", "host-firewall", "identity"
+SANDBOX_FILTER = "sandbox-filter"
 
 _DEVICE_KINDS = {
     ROUTER_FILTER: DeviceKind.ROUTER,
     PORT_SECURITY: DeviceKind.SWITCH,
     HOST_FIREWALL: DeviceKind.HOST,
+    SANDBOX_FILTER: DeviceKind.SANDBOX,
 }
 
 
@@ -28,8 +30,8 @@ class Mechanism:
 
 
 def parse(environment: Environment, name: str) -> Mechanism:
-    """``router-filter:ROUTER``, ``port-security:SITE/SEGMENT``, ``host-firewall:HOST``, ``identity:SERVICE`` or
-    ``identity:SERVICE@HOST``.
+    """``router-filter:ROUTER``, ``port-security:SITE/SEGMENT``, ``host-firewall:HOST``, ``sandbox-filter:INSTANCE``,
+    ``identity:SERVICE`` or ``identity:SERVICE@HOST``.
 
     Raises:
         RingfortError: the environment has no such mechanism.
@@ -45,12 +47,7 @@ def parse(environment: Environment, name: str) -> Mechanism:
             return Mechanism(name, service=service, host=host)
     elif kind in _DEVICE_KINDS:
         device = Device(_DEVICE_KINDS[kind], subject)
-        known = {
-            DeviceKind.ROUTER: environment.routers,
-            DeviceKind.SWITCH: environment.segments,
-            DeviceKind.HOST: environment.hosts,
-        }
-        if subject in known[device.kind]:
+        if device in devices(environment):
             return Mechanism(name, device)
     raise RingfortError("unknown-mechanism", f"there is no mechanism {name!r} in {environment.name!r}", _HINT)
 
@@ -63,4 +60,7 @@ def devices_of(environment: Environment, mechanism: Mechanism) -> tuple[Device, 
     return tuple(Device(DeviceKind.HOST, host) for host in hosts)
 
 
-_HINT = "mechanisms are router-filter:ROUTER, port-security:SITE/SEGMENT, host-firewall:HOST, identity:SERVICE"
+_HINT = (
+    "mechanisms are router-filter:ROUTER, port-security:SITE/SEGMENT, host-firewall:HOST, "
+    "sandbox-filter:INSTANCE, identity:SERVICE"
+)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ringfort.environment import topology
-from ringfort.environment.model import Environment
+from ringfort.environment.model import Environment, Host
 from ringfort.environment.topology import Device, DeviceKind, Leg
 from ringfort.errors import RingfortError
 from ringfort.lab import sysctls
@@ -78,6 +78,7 @@ def _namespaces(environment: Environment, active: Mapping[str, str]) -> Iterator
     yield from (_router(environment, name, active) for name in environment.routers)
     yield from (_switch(environment, key, active) for key in environment.segments)
     yield from (_host(environment, name) for name in environment.hosts)
+    yield from (_sandbox(environment, host) for host in environment.hosts.values() if host.hypervisor)
     yield internet(environment)
     yield from (guest(environment, name) for name in (VISITOR, ATTACKER))
     if environment.backbone is not None:
@@ -89,16 +90,51 @@ def _host(environment: Environment, name: str) -> Namespace:
     gateways = topology.gateway_addresses(environment, host.segment)
     mac = topology.gateway_mac(environment, host.segment)
     used = [gateway for address in host.addresses if (gateway := same_family(gateways, address)) is not None]
-    switch = namespace_name(environment, Device(DeviceKind.SWITCH, host.segment))
+    peer = (
+        namespace_name(environment, Device(DeviceKind.SWITCH, host.segment)),
+        topology.interface_name(name),
+    )
+    if host.hypervisor:  # a guest: what guards it stands outside
+        peer = namespace_name(environment, topology.device_of(host)), topology.SANDBOX_GUEST
     addresses = frozenset(f"{address}/{address.max_prefixlen}" for address in host.addresses)
     interface = topology.HOST_INTERFACE
     device = Device(DeviceKind.HOST, name)
     return Namespace(
         namespace_name(environment, device),
-        device,
-        by_name(Link(interface, host.mac, peer=(switch, topology.interface_name(name)), addresses=addresses)),
+        None if host.hypervisor else device,
+        by_name(Link(interface, host.mac, peer=peer, addresses=addresses)),
         routes=frozenset(default_via(gateway, interface) for gateway in used),
         neighbours=frozenset(Neighbour(str(gateway), mac, interface) for gateway in used),
+        sysctls=sysctls.of_device(environment, device),
+    )
+
+
+def _sandbox(environment: Environment, host: Host) -> Namespace:
+    """It routes between a guest and the guest's port. Towards the guest it is the gateway; it has no address."""
+    device = topology.device_of(host)
+    mac = topology.gateway_mac(environment, host.segment)
+    guest = namespace_name(environment, Device(DeviceKind.HOST, host.name)), topology.HOST_INTERFACE
+    switch = namespace_name(environment, Device(DeviceKind.SWITCH, host.segment))
+    port = switch, topology.interface_name(host.name)
+    inside, outside = topology.SANDBOX_GUEST, topology.SANDBOX_UPLINK
+    gateways = topology.gateway_addresses(environment, host.segment)
+    used = [gateway for address in host.addresses if (gateway := same_family(gateways, address)) is not None]
+    return Namespace(
+        namespace_name(environment, device),
+        device,
+        by_name(Link(inside, mac, peer=guest), Link(outside, host.mac, peer=port)),
+        routes=frozenset(
+            (
+                *(Route(f"{address}/{address.max_prefixlen}", str(address), inside) for address in host.addresses),
+                *(default_via(gateway, outside) for gateway in used),
+            )
+        ),
+        neighbours=frozenset(
+            (
+                *(Neighbour(str(address), host.mac, inside) for address in host.addresses),
+                *(Neighbour(str(gateway), mac, outside) for gateway in used),
+            )
+        ),
         sysctls=sysctls.of_device(environment, device),
     )
 
@@ -117,6 +153,9 @@ def _switch(environment: Environment, key: str, active: Mapping[str, str]) -> Na
                 forwarding.append(Forwarding(leg.mac, port.interface))
         else:
             peer = (namespace_name(environment, Device(DeviceKind.HOST, port.host)), topology.HOST_INTERFACE)
+            if environment.hosts[port.host].hypervisor:
+                device_ = topology.device_of(environment.hosts[port.host])
+                peer = (namespace_name(environment, device_), topology.SANDBOX_UPLINK)
             forwarding.append(Forwarding(environment.hosts[port.host].mac, port.interface))
         is_host = bool(port.host)
         links.append(Link(port.interface, peer=peer, port=BridgePort(BRIDGE, isolated=is_host, flood=not is_host)))

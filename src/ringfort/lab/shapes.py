@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ringfort.environment import topology
 from ringfort.environment.model import Address, Environment
-from ringfort.environment.topology import Device
+from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 
 INTERNET = "internet"
@@ -125,6 +125,8 @@ def namespace_name(environment: Environment, place: Device | str) -> str:
         RingfortError: the name would be longer than a file name may be.
     """
     own_name = f".{place}" if isinstance(place, str) else place.name.replace("/", ".")
+    if isinstance(place, Device) and place.kind is DeviceKind.SANDBOX:
+        own_name += "..sandbox"  # an instance's own name is its guest's
     name = f"{namespace_prefix(environment.name)}{own_name}"
     if len(name) > NAMESPACE_NAME_LIMIT:
         raise RingfortError("name-too-long", f"namespace name {name!r} has more than {NAMESPACE_NAME_LIMIT} characters")
