@@ -93,6 +93,7 @@ def test_strangers_enter_by_every_provider_with_true_false_and_impossible_source
         found = Counter(p.attack for p in FROM_INTERNET if p.place.name == key)
         assert set(found) == {
             Attack.INTERNET_CLOSED, Attack.INTERNET_INSIDE, Attack.INTERNET_AS_INSIDE, Attack.INTERNET_BOGON,
+            Attack.FRAGMENTS,
         }  # fmt: skip
     says = Declaration(SHOP)
     for probe in FROM_INTERNET:

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from ringfort.drill.attacks import Attack, Probe
 from ringfort.drill.cells import EVERYTHING_ON, RESTORED, kind_of
+from ringfort.drill.fitness import refuse_unfit
 from ringfort.drill.result import DISAGREES, GOT_THROUGH, HELD, DrillResult
-from ringfort.drill.run import drill, quick, refuse_unfit
+from ringfort.drill.run import drill, quick
 from ringfort.drill.volley import Outcome, Range
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from ringfort.drill.attacks import Attack
+from ringfort.drill.failures import Failure
+from ringfort.drill.findings import Findings
+from ringfort.drill.handshakes import Handshakes
 from ringfort.drill.taken_controller import controller_believed, controller_taken_over
+from ringfort.drill.tools import tools
 from ringfort.lab import approvers, controller, publishing
 from ringfort.lab.lab import Lab
 from ringfort.lab.plane import Plane
@@ -45,3 +50,14 @@ def test_a_key_that_a_killed_drill_left_stolen_is_replaced_by_the_next_up(lab: L
     assert found is not None
     assert found.version == 1
     assert before.public_key.keyid not in found.root.signed.keys
+
+
+def test_each_handshake_from_a_router_is_accounted_for_at_the_control_plane_too(lab: Lab) -> None:
+    """Its services end a connection without an alert, and count nothing."""
+    findings = Findings()
+    with tools(lab) as opened, lab.without("router-filter:r1"):
+        Handshakes(lab, opened.caller, findings).borrow(Failure("router-taken-over", "r1"))
+    result = findings.result("taken", 0.0, is_sample=False)
+    assert [(cell.attack, cell.unexplained) for cell in result.cells] == [(Attack.ROUTER_HANDSHAKE, 0)]
+    assert set(result.cells[0].refused_by) == {"identity:app", "identity:controller", "identity:witness"}
+    assert result.delivered == ()

@@ -100,7 +100,7 @@ def _say(words: str) -> None:
 
 
 def _prove(lab: Lab, *, as_is: bool) -> Verdict:
-    from ringfort.drill.run import refuse_unfit
+    from ringfort.drill.fitness import refuse_unfit
     from ringfort.proof.claims import verify
 
     refuse_unfit(lab, as_is=as_is)

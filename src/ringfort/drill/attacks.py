@@ -12,6 +12,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 from ringfort.drill.declaration import Declaration, Place, PlaceKind, Standing
+from ringfort.drill.fragments import CUTS
 from ringfort.drill.frames import Kind
 from ringfort.environment import topology
 from ringfort.environment.model import Address, Environment, Host, Protocol
@@ -20,10 +21,16 @@ CLOSED_TCP = (22, 80, 3389, 31337)
 CLOSED_UDP = (161, 5353)
 """Ports that attackers like and that are tried on every host, unless it serves them."""
 
+FRAGMENTED = 31337
+"""The closed port that fragments name."""
+
 OUTSIDE = {4: ip_address("8.8.0.1"), 6: ip_address("2606:4700::1")}
 OUTSIDERS = 4096
 """The first of the strangers' addresses of each family, and how many there are. Each probe of a stranger has its own,
 as an attacker who avoids scan detection would do it. No packet with them ever leaves the lab."""
+
+FRAGMENTS_OF = 3
+"""Each host sends fragments to one out of so many others, another one for each."""
 
 BOGONS = (ip_address("192.168.77.7"), ip_address("100.64.7.7"), ip_address("240.0.0.7"), ip_address("fc00:dead::7"))
 
@@ -43,6 +50,7 @@ class Attack(StrEnum):
     HOST_AS_GATEWAY = "host-as-gateway"
     HOST_OUTSIDE_SOURCE = "host-outside-source"
     HOST_NOT_NEW = "host-not-new"
+    FRAGMENTS = "fragments"
     ROUTER_ANY_SOURCE = "router-any-source"
     ROUTER_HANDSHAKE = "router-handshake"
     STOLEN_KEYS = "stolen-keys"
@@ -62,6 +70,7 @@ SENTENCES: Mapping[str, str] = {
     Attack.HOST_AS_GATEWAY: "a host plays the gateway to its neighbours",
     Attack.HOST_OUTSIDE_SOURCE: "a host claims a source on the internet",
     Attack.HOST_NOT_NEW: "a host sends pieces of connections that don't exist",
+    Attack.FRAGMENTS: "anybody sends an opening in fragments, whole or not",
     Attack.ROUTER_ANY_SOURCE: "a router taken over sends with any source",
     Attack.ROUTER_HANDSHAKE: "a router taken over completes TLS as a caller",
     Attack.STOLEN_KEYS: "stolen keys are used from elsewhere",
@@ -147,6 +156,7 @@ class Attacks:
         for number, mark in enumerate(self._marks_of(targets)):
             if mark.address.version in versions:
                 yield from self._probe(Attack.INTERNET_INSIDE, place, outsider(mark, number), mark)
+                yield from self._in_fragments(place, outsider(mark, number), mark)
                 for caller in self._callers_of(mark, number):
                     yield from self._probe(Attack.INTERNET_AS_INSIDE, place, caller, mark)
 
@@ -171,6 +181,8 @@ class Attacks:
             own = _of_version(host.addresses, mark.address.version)
             if own is not None:
                 yield from self._probe(Attack.HOST_UNDECLARED, place, own, mark)
+                if int(own) % FRAGMENTS_OF == int(mark.address) % FRAGMENTS_OF:
+                    yield from self._in_fragments(place, own, mark)
             yield from self._borrowed(place, host, mark, number)
             yield from self._neighbours(place, host, mark, number)
 
@@ -240,6 +252,12 @@ class Attacks:
         tries = [(Kind.TCP, 22), (Kind.TCP, 443), (Kind.UDP, 161), (Kind.ICMP, 0)]
         for kind, port in tries:
             yield from self._probe(Attack.ROUTERS, place, source, Mark(address, kind, port, f"router:{site}"))
+
+    def _in_fragments(self, place: Place, source: Address, mark: Mark) -> Iterator[Probe]:
+        """To a closed port of each target, cut in another way from target to target."""
+        if mark.kind is Kind.TCP and mark.port == FRAGMENTED and not mark.is_served:
+            kind = CUTS[(int(mark.address) // FRAGMENTS_OF + int(source)) % len(CUTS)]
+            yield from self._probe(Attack.FRAGMENTS, place, source, replace(mark, kind=kind))
 
     # --- common ----------------------------------------------------------------------------------------------------
 
@@ -331,7 +349,9 @@ def _marks(environment: Environment, host: Host) -> Iterator[Mark]:
 
 def _protocol(kind: Kind) -> Protocol:
     """The protocol that a flow would have to name; nothing names other ones, so UDP port 0 stands for them."""
-    return {Kind.TCP: Protocol.TCP, Kind.TCP_PIECE: Protocol.TCP, Kind.ICMP: Protocol.ICMP}.get(kind, Protocol.UDP)
+    if kind in (Kind.TCP, Kind.TCP_PIECE, *CUTS):
+        return Protocol.TCP
+    return Protocol.ICMP if kind is Kind.ICMP else Protocol.UDP
 
 
 def _serves(environment: Environment, name: str, protocol: Protocol, port: int) -> bool:

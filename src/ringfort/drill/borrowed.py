@@ -24,6 +24,8 @@ from ringfort.lab.lab import Lab
 SECONDS = 1.5
 """How long one attempt may take."""
 SEGMENT_BYTES = 1200
+ENDED = "ended by the service after its handshake"
+"""It proved who it is, asked for a certificate, and ended the connection when none came, with or without an alert."""
 _EVERYTHING = 3  # ETH_P_ALL, linux/if_ether.h
 _SYN, _RST, _PUSH, _ACK, _FIN = 0x02, 0x04, 0x08, 0x10, 0x01
 
@@ -51,7 +53,8 @@ class BorrowedConnection:
         self._wire.setblocking(False)
         self._sent = self._received = 0
         self._deadline = time.monotonic() + SECONDS
-        self.is_closed = False
+        self.is_closed = self.is_ended = False
+        """Whether nothing is to be sent any more; whether the other side has ended it."""
 
     def __enter__(self) -> Self:
         return self
@@ -89,11 +92,12 @@ class BorrowedConnection:
         while (segment := self._next()) is not None:
             flags, number, data = segment
             if flags & _RST:
-                self.is_closed = True
+                self.is_closed = self.is_ended = True
                 return b""
             if number != self._received:
                 continue  # sent again before our answer came
             self._received = (number + len(data) + bool(flags & _FIN)) & 0xFFFFFFFF
+            self.is_ended = bool(flags & _FIN)
             if data or flags & _FIN:
                 self._send(_ACK)
                 return data
@@ -148,16 +152,20 @@ def attempt(connection: BorrowedConnection, context: ssl.SSLContext, opening: by
         return False, "no connection"
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context.wrap_bio(incoming, outgoing, server_side=False)
+    is_shaken = False
     try:
         _drive(connection, session.do_handshake, incoming, outgoing)
+        is_shaken = True
         if opening:
             _drive(connection, lambda: bytes(0 * session.write(opening)), incoming, outgoing)
         line = _drive(connection, lambda: session.read(4096), incoming, outgoing)
     except ssl.SSLError as error:
         return False, error.reason or "TLS error"
     except ConnectionError as error:
-        return False, str(error)
+        return False, ENDED if is_shaken and connection.is_ended else str(error)
     words = line.decode(errors="replace").strip().partition("\r\n")[0]
+    if not words and connection.is_ended:
+        return False, ENDED
     return admits(words), words or "closed without an answer"
 
 

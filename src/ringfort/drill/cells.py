@@ -24,6 +24,7 @@ KINDS = (
 
 UNFINISHED = "handshake-unfinished"
 NO_TRANSLATION = "no-translation"
+NEVER_WHOLE = "never-whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ REFUSERS = (
         "owner, so a host can't go on; a router sees them, see router-handshake",
     ),
     Refuser(NO_TRANSLATION, "n", "nobody: a published address leads nowhere once the translation is gone"),
+    Refuser(
+        NEVER_WHOLE,
+        "f",
+        "fragments that never make a packet: whoever decides by ports puts them together first, and waits in vain",
+    ),
 )
 """In the order of a packet's way."""
 

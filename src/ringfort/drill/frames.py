@@ -13,14 +13,21 @@ from ringfort.environment.model import Address
 
 
 class Kind(StrEnum):
-    """What a probe is. ``tcp`` opens a connection; ``tcp-piece`` claims to belong to one; ``other`` has
-    the protocol number that is kept for experiments (RFC 3692)."""
+    """What a probe is. ``tcp`` opens a connection; ``tcp-piece`` claims to belong to one; ``other`` has the protocol
+    number that is kept for experiments (RFC 3692). The last six are openings in fragments (`ringfort.drill.fragments`).
+    """
 
     TCP = "tcp"
     UDP = "udp"
     ICMP = "icmp"
     TCP_PIECE = "tcp-piece"
     OTHER = "other"
+    IN_TWO = "tcp-in-two-fragments"
+    TINY = "tcp-tiny-fragment"
+    REWRITTEN = "tcp-fragment-sent-twice"
+    OVERLAPPING = "tcp-overlapping-fragments"
+    FIRST = "tcp-first-fragment"
+    LATER = "tcp-later-fragment"
 
 
 _TCP, _UDP, _ICMP, _ICMP6, _OTHER = 6, 17, 1, 58, 253  # IANA protocol numbers

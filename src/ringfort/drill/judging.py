@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ringfort.drill.attacks import Attack, Probe
 from ringfort.drill.declaration import Place, PlaceKind
 from ringfort.drill.failures import Failure, mechanisms
+from ringfort.drill.fragments import CUTS, never_whole
 from ringfort.drill.frames import Kind
 from ringfort.environment import topology
 from ringfort.environment.model import Environment, Host
@@ -86,7 +87,10 @@ class Judge:
         return Opinion(passes=False, words=f"refused{when} by {', '.join(trail.refusing)}", first=trail.refusing[0])
 
     def first_refuser(self, probe: Probe, failure: Failure | None, active: Mapping[str, str]) -> str:
-        """The mechanism that refuses a packet first, as the rules that were read back say; empty when not told."""
+        """The mechanism that refuses a packet first, as the rules that were read back say; empty when not told, or when
+        the packet is never whole."""
+        if never_whole(probe.kind, probe.source.version):
+            return ""
         trail = self._follow(probe, failure, active)
         return trail.refusing[0] if trail is not None and trail.certain and trail.refusing else ""
 
@@ -138,7 +142,7 @@ def judge(lab: Lab, verdict: Verdict | None) -> Judge:
 
 def packet_of(probe: Probe) -> Packet:
     """A probe in the proof's words."""
-    protocol, port = str(probe.kind), probe.port
+    protocol, port = "tcp" if probe.kind in CUTS else str(probe.kind), probe.port
     if probe.kind is Kind.ICMP:
         protocol, port = ("icmp", 8) if probe.source.version == 4 else ("icmpv6", 128)
     elif probe.kind is Kind.OTHER:

@@ -1,7 +1,8 @@
 """Fire probes and account for each of them: refused by a mechanism, as its own counter says, or got through.
 
 A probe is one frame and nothing sends it again, so on its way exactly one device counts its refusal. What no counter
-saw and no receiver got was stopped by port isolation, which the kernel does not count, or is reported as unexplained.
+saw and no receiver got was stopped by port isolation, which the kernel does not count, or was fragments that never make
+a packet; else it is reported as unexplained.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ringfort.drill import frames
+from ringfort.drill import fragments, frames
 from ringfort.drill.attacks import Attack, Probe
+from ringfort.drill.cells import NEVER_WHOLE
 from ringfort.drill.counters import Counters
 from ringfort.drill.declaration import Place, PlaceKind
 from ringfort.drill.wire import Wire
@@ -159,7 +161,7 @@ class Range:
         before = self._refusals(devices, volley[0].attack)
         tags = self._send(volley)
         outcome = self._settle(volley, devices, before, tags)
-        self._blame_isolation(volley, outcome)
+        self._explain_silence(volley, outcome)
         return outcome
 
     def _send(self, volley: Iterable[Probe]) -> Tags:
@@ -187,19 +189,20 @@ class Range:
         tags: Tags,
     ) -> Outcome:
         """Wait until every probe is accounted for, or nothing more happens."""
-        isolated = sum(self._is_isolated(probe) for probe in volley)
+        silent = sum(self._is_isolated(probe) or _is_never_whole(probe) for probe in volley)
         arrived: dict[int, tuple[Probe, Device]] = {}
         accounted, deadline = -1, time.monotonic() + SETTLE_SECONDS
         while True:
             arrived.update(self._arrived(tags))
             refused = self._refusals(devices, volley[0].attack) - before
             now = len(arrived) + refused.total()
-            if now >= len(volley) - isolated or time.monotonic() > deadline:
+            if now >= len(volley) - silent or time.monotonic() > deadline:
                 break
             if now > accounted:
                 accounted, deadline = now, time.monotonic() + SETTLE_SECONDS
             time.sleep(POLL_SECONDS)
-        if now > len(volley) - isolated:  # something else was counted too, and may have ended the wait too early
+        # Something else was counted too, or nothing tells when the last one has been seen.
+        if now > len(volley) - silent or any(map(_is_never_whole, volley)):
             time.sleep(SETTLE_SECONDS / 4)
             arrived.update(self._arrived(tags))
         self._take_back(arrived)
@@ -226,13 +229,18 @@ class Range:
             return False
         return self.isolated[self._environment.hosts[probe.place.name].segment]
 
-    def _blame_isolation(self, volley: list[Probe], outcome: Outcome) -> None:
-        stopped = [probe for probe in volley if self._is_isolated(probe)]
-        missing = outcome.missing
-        for probe in stopped[: max(0, missing)]:
-            segment = self._environment.hosts[probe.place.name].segment
-            outcome.refused_by[f"port-security:{segment}"] += 1
-            outcome.reasons["isolated"] += 1
+    def _explain_silence(self, volley: list[Probe], outcome: Outcome) -> None:
+        """Ascribe what nobody counted to isolation and to reassembly, as many as they must have stopped."""
+        for probe in volley:
+            if outcome.missing <= 0:
+                return
+            if self._is_isolated(probe):
+                segment = self._environment.hosts[probe.place.name].segment
+                outcome.refused_by[f"port-security:{segment}"] += 1
+                outcome.reasons["isolated"] += 1
+            elif _is_never_whole(probe):
+                outcome.refused_by[NEVER_WHOLE] += 1
+                outcome.reasons[NEVER_WHOLE] += 1
 
     def _on_the_way(self, volley: list[Probe]) -> list[Device]:
         """The devices that may refuse one of the probes."""
@@ -268,6 +276,10 @@ class Range:
                 self._flush[device] = nft.flush_commands(self._lab.namespace(device))
             if self._flush[device]:
                 nft.run(self._lab.namespace(device), self._flush[device])
+
+
+def _is_never_whole(probe: Probe) -> bool:
+    return fragments.never_whole(probe.kind, probe.source.version)
 
 
 def _outcome(sent: int, refused: Counter[tuple[Device, str]], delivered: list[tuple[Probe, Device]]) -> Outcome:

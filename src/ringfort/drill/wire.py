@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from ringfort.drill import frames
+from ringfort.drill import fragments, frames
 from ringfort.drill.attacks import Probe
 from ringfort.drill.declaration import PlaceKind
 from ringfort.environment import topology
@@ -81,10 +81,12 @@ class Wire:
 
     def send(self, tag: int, probe: Probe) -> None:
         """Send one probe."""
-        data = frames.frame(
-            probe.source_mac, probe.destination_mac, probe.source, probe.destination, probe.kind, probe.port, tag
-        )
-        self._sender(probe).send(data)
+        ends = probe.source_mac, probe.destination_mac, probe.source, probe.destination
+        if probe.kind in fragments.CUTS:
+            for piece in fragments.cut(*ends, probe.kind, probe.port, tag):
+                self._sender(probe).send(piece)
+        else:
+            self._sender(probe).send(frames.frame(*ends, probe.kind, probe.port, tag))
 
     def take_back(self, tag: int, probe: Probe) -> None:
         """End the half-open connection that a probe has left behind."""
