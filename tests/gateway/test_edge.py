@@ -20,7 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from ringfort.gateway import process
+from ringfort.gateway import process, runtime
 from ringfort.gateway.edge import running, servers
 from ringfort.gateway.edge.model import EdgeError, Endpoint, Limits, Server, SourceLimits, TlsMode
 from ringfort.gateway.edge.render import BODY_SECONDS, HEADERS_SECONDS, IDLE_SECONDS
@@ -424,6 +424,43 @@ def test_visitors_finish_before_an_instance_is_let_go(edge: World) -> None:
     with edge.visit(WWW) as connection:
         assert [ask(connection, WWW)[2] for _ in range(4)] == [b"two 0\n"] * 4
     assert app.served == served
+
+
+@pytest.mark.parametrize("how", ["drained after a takeover", "gone with a takeover"])
+def test_visitors_of_a_process_that_leaves_are_waited_for_too(edge: World, how: str) -> None:
+    """It was taken over from while somebody still waits for an answer; nobody can ask it any more."""
+    app, other = edge.application("one"), edge.application("two")
+    app.delay = 2.5
+    edge.serve(edge.endpoint(WWW, app.server("a")))
+    with edge.visit(WWW) as connection:
+        found: list[tuple[int, dict[str, str], bytes]] = []
+        visit = threading.Thread(target=lambda: found.append(ask(connection, WWW)))
+        visit.start()
+        time.sleep(0.5)
+        started = time.monotonic()
+        if how == "gone with a takeover":
+            applied = edge.serve(edge.endpoint(WWW, other.server("b")), edge.endpoint(SHOP, other.server()))
+            assert (applied.process, applied.left) == ("restarted", 0)
+        else:
+            edge.serve(edge.edge.endpoints[0], edge.endpoint(SHOP, other.server()))
+            assert time.monotonic() - started < 1.5, "nobody waits for an instance that stays"
+            assert servers.drain(edge.place, WWW, "a", 0.2) > 0
+            assert servers.drain(edge.place, WWW, "a", 15) == 0
+        assert time.monotonic() - started > 1.5
+        visit.join()
+        assert [status for status, _, _ in found] == [200]
+
+
+def test_an_instance_that_was_left_in_between_is_brought_back(edge: World, app: Application) -> None:
+    """Whoever replaced it died half-way: it gets no visitors, until the edge is applied again."""
+    edge.serve(edge.endpoint(WWW, app.server("a")))
+    for state in ("drain", "maint"):
+        runtime.order(edge.place.socket, f"set server {WWW}/a state {state}")
+        assert not running.is_current(edge.edge, edge.place)
+        assert edge.serve(*edge.edge.endpoints).replaced == (f"{WWW}/a",)
+        assert running.is_current(edge.edge, edge.place)
+        with edge.visit(WWW) as connection:
+            assert ask(connection, WWW)[0] == 200
 
 
 def test_an_instance_that_is_unwell_gets_no_visitors(edge: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ringfort.errors import RingfortError
 from ringfort.gateway import process
-from ringfort.gateway.edge import servers
+from ringfort.gateway.edge import leaving, servers
 from ringfort.gateway.edge.model import Edge, Endpoint, Server
 from ringfort.gateway.edge.render import Place, backends, render
 from ringfort.identity.certificates import UNREADABLE
@@ -29,11 +29,14 @@ class Applied:
             ``started``.
         replaced: instances that took a place, as BACKEND/NAME.
         without: public names that get no TLS now, and why.
+        left: visitors that a process which leaves still has at instances that are no longer wanted; 0 when those may
+            end without anybody noticing.
     """
 
     process: str
     replaced: tuple[str, ...]
     without: dict[str, str]
+    left: int = 0
 
 
 def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: float = 30.0) -> Applied:
@@ -48,14 +51,25 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
     """
     usable, without = with_usable_certificates(edge)
     wanted = render(usable, place)
-    before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
-    done = process.apply(wanted, place, write)
-    replaced: list[str] = []
-    if done in ("kept", "renewed") and before is not None:
-        for one, backend, server in _changed(usable, before):
-            servers.replace(place, one, backend, server, leave=leave, come=come)
-            replaced.append(f"{backend}/{server.name}")
-    return Applied(done, tuple(replaced), without)
+    Path(place.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with servers.changing(place):
+        had = servers.everything(place) if process.loaded(place) else []
+        before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
+        done = process.apply(wanted, place, write)
+        if done in ("kept", "renewed") and before is not None:
+            replaced = tuple(_bring(usable, before, place, leave, come))
+            return Applied(done, replaced, without, 0)
+        wants = {server.place for its in backends(usable).values() for server in its}
+        gone = [server for server in had if server.place not in wants]
+        return Applied(done, (), without, leaving.wait(place, gone, leave))
+
+
+def _bring(edge: Edge, before: dict[str, dict[str, Server]], place: Place, leave: float, come: float) -> Iterator[str]:
+    """Put other instances in their places; which."""
+    for one, backend, server in _changed(edge, before):
+        servers.wait_until_well(server, servers.health_of(one, backend), one.name, come)
+        servers.exchange(place, backend, server, leave)
+        yield f"{backend}/{server.name}"
 
 
 def is_current(edge: Edge, place: Place) -> bool:

@@ -6,20 +6,28 @@ it end. Another one takes its place when it answers.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import http.client
+import os
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from ringfort.gateway import runtime
+from ringfort.gateway.edge import leaving
 from ringfort.gateway.edge.model import EdgeError, Endpoint, Health, Server
 from ringfort.gateway.edge.render import CHALLENGED, PASSING, Place
 
 POLL_SECONDS = 0.02
 PROBE_SECONDS = 2.0
-_ADMIN_DRAIN = 0x08 | 0x10
-"""``srv_admin_state``: drained by a person, or because another is (management guide, ``show servers state``)."""
+LOCK = ".changing"
+_AWAY = 0x01 | 0x08 | 0x10
+"""``srv_admin_state``: in maintenance, or drained, by a person or with another (management guide, ``show servers
+state``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,23 @@ class Running:
     visits: int
 
 
+@contextlib.contextmanager
+def changing(place: Place) -> Iterator[None]:
+    """Nobody else changes this edge meanwhile: a process that took over now would know of nothing that drains."""
+    descriptor = os.open(Path(place.directory) / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def everything(place: Place) -> list[Server]:
+    """All servers of all backends of the running process."""
+    lines = runtime.ask(place.socket, "show servers state").splitlines()
+    return [one.server for row in _rows(lines) if (one := _running(row, {})) is not None]
+
+
 def running(place: Place, backend: str) -> dict[str, Running]:
     """The servers of a backend, by name.
 
@@ -42,21 +67,36 @@ def running(place: Place, backend: str) -> dict[str, Running]:
         row["svname"]: int(row["scur"] or 0) for row in runtime.statistics(place.socket) if row["pxname"] == backend
     }
     answer = runtime.ask(place.socket, f"show servers state {backend}").splitlines()
-    names = next((line.removeprefix("# ").split() for line in answer if line.startswith("# ")), None)
-    if names is None:
+    if not any(line.startswith("# ") for line in answer):
         raise EdgeError("edge-backend", f"the edge has no backend {backend}")
-    rows = [dict(zip(names, line.split(" "), strict=False)) for line in answer if " " in line and line[0].isdigit()]
-    return {row["srv_name"]: _running(row, visits) for row in rows}
+    found = [_running(row, visits) for row in _rows(answer)]
+    return {one.server.name: one for one in found if one is not None}
 
 
-def _running(row: dict[str, str], visits: dict[str, int]) -> Running:
-    server = Server(row["srv_name"], ip_address(row["srv_addr"]), int(row["srv_port"]))
+def _rows(lines: list[str]) -> Iterator[dict[str, str]]:
+    names: list[str] = []
+    for line in lines:
+        if line.startswith("# "):
+            names = line.removeprefix("# ").split()
+        elif line and " " in line:
+            yield dict(zip(names, line.split(" "), strict=False))
+
+
+def _running(row: dict[str, str], visits: dict[str, int]) -> Running | None:
+    """A server; None for what is no instance, such as the way to the door inside."""
+    try:
+        server = Server(row["srv_name"], ip_address(row["srv_addr"]), int(row["srv_port"]))
+    except (ValueError, EdgeError):
+        return None
     is_up = int(row["srv_op_state"]) > 0
-    return Running(server, is_up, bool(int(row["srv_admin_state"]) & _ADMIN_DRAIN), visits.get(server.name, 0))
+    return Running(server, is_up, bool(int(row["srv_admin_state"]) & _AWAY), visits.get(server.name, 0))
 
 
 def drain(place: Place, backend: str, name: str, seconds: float) -> int:
     """Send no new visitor to a server, and wait until those who are there have finished.
+
+    Those count too whom a process has that another took over from. Whoever drains and then ends an instance holds
+    `changing` from before until it is back.
 
     Returns:
         How many are still there after that time; 0 when the instance may end without anybody noticing.
@@ -64,7 +104,8 @@ def drain(place: Place, backend: str, name: str, seconds: float) -> int:
     runtime.order(place.socket, f"set server {backend}/{name} state drain")
     deadline = time.monotonic() + seconds
     while True:
-        left = running(place, backend)[name].visits
+        now = running(place, backend)[name]
+        left = now.visits or leaving.connections(place, [now.server])
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(POLL_SECONDS)
@@ -101,22 +142,33 @@ def replace(
     Raises:
         EdgeError: the new one didn't become well (``edge-instance-unwell``); the old one serves as before.
     """
-    if not backend.startswith(CHALLENGED):
-        health = Health() if backend.startswith(PASSING) else endpoint.health
-        wait_until_well(server, health, endpoint.name, come)
+    wait_until_well(server, health_of(endpoint, backend), endpoint.name, come)
+    with changing(place):
+        return exchange(place, backend, server, leave)
+
+
+def exchange(place: Place, backend: str, server: Server, leave: float) -> int:
+    """`replace`, of an instance that is well, for whoever holds `changing`."""
     left = drain(place, backend, server.name, leave)
     admit(place, backend, server)
     return left
 
 
-def wait_until_well(server: Server, health: Health, name: str, seconds: float) -> None:
+def health_of(endpoint: Endpoint, backend: str) -> Health | None:
+    """How the edge sees that an instance is well; None where it doesn't look."""
+    if backend.startswith(CHALLENGED):
+        return None
+    return Health() if backend.startswith(PASSING) else endpoint.health
+
+
+def wait_until_well(server: Server, health: Health | None, name: str, seconds: float) -> None:
     """Ask an instance, as the edge will, until it is well.
 
     Raises:
         EdgeError: it isn't in that time (``edge-instance-unwell``).
     """
     deadline = time.monotonic() + seconds
-    while not _is_well(server, health, name):
+    while health is not None and not _is_well(server, health, name):
         if time.monotonic() >= deadline:
             message = f"{server.name} at {server.place} doesn't answer as {name} within {seconds:g} s"
             raise EdgeError("edge-instance-unwell", message, "see the log of the instance")
