@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +132,32 @@ def test_what_is_refused_is_refused_before_anything_is_sent(desk: Desk, tmp_path
     other = desk.typed("deploy", folder, "--application", "other")
     assert other.exit_code == 2
     assert "about 'shop'" in other.output
+
+
+def test_a_deploy_waits_for_its_instances_if_asked(desk: Desk) -> None:
+    ran = desk.typed("deploy", EXAMPLES / "hello", "--wait", "1")
+    assert ran.exit_code == 1
+    assert "not all instances run after 1 s" in ran.stderr
+    shown = json.loads(printed(desk.typed("application", "scale", "hello", "1", "--format", "json")))
+    instance = shown["instances"][0]["instance"]
+    node, _ = desk.controller.enrol("waits-1")
+    printed(desk.operated("nora", "instance", "move", instance, "--to", "waits-1", "--ticket", "CHG-1"))
+    heard = threading.Event()
+
+    def run() -> None:
+        heard.wait(20)
+        said = {"instance": instance, "deployment": shown["deployment"] + 1, "settings": 0, "state": "running"}
+        for _ in range(20):
+            node.call("POST", "/v1/nodes/waits-1/instances", {"instances": [said]})
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    heard.set()
+    ran = desk.typed("deploy", EXAMPLES / "hello", "--wait", "20", "--format", "json")
+    thread.join()
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout)["instances"][0]["state"] == "running"
 
 
 def test_an_image_is_deployed_with_a_description_beside_it(desk: Desk, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, inspect, select, text, update
+from sqlalchemy import delete, insert, inspect, select, text, update
 
 from ringfort.control.database import Database
 from ringfort.control.errors import ControlError
@@ -97,6 +97,19 @@ def test_what_sqlite_acknowledges_is_on_the_disk(tmp_path: Path) -> None:
     with database.reading() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+    database.close()
+
+
+def test_what_is_deleted_from_sqlite_is_overwritten(tmp_path: Path) -> None:
+    database, secret = Database(f"sqlite:///{tmp_path / 'controller.db'}"), "a-value-that-has-to-go"
+    database.migrate()
+    for change in (insert(revisions).values(topic=secret, number=0), delete(revisions)):
+        with database.writing() as connection:
+            connection.execute(change)
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        kept = (tmp_path / "controller.db").read_bytes()
+        assert (secret.encode() in kept) is (change.__visit_name__ == "insert")
     database.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ _EXAMPLES = """
 Examples:
   ringfort deploy ./shop --application shop --certificate shop.pem --key shop.key
   ringfort deploy ./shop --certificate shop.pem --dry-run
+  ringfort deploy ./shop --certificate shop.pem --wait 60
   skopeo copy docker://docker.io/library/nginx:1.27 oci-archive:nginx.tar
   ringfort deploy nginx.tar --description app.yaml --certificate shop.pem
 """
@@ -37,11 +39,24 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="For an image: its app.yaml, if it isn't inside.",
 )
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.IntRange(1, 3600),
+    default=None,
+    help="Wait until all instances run the new version; exit code 1 if they don't in time.",
+)
 @DRY_RUN
 @FORMAT
 @as_customer
 def command(
-    software: Path, application: str | None, description: Path | None, dry_run: bool, format_: str, place: Place
+    software: Path,
+    application: str | None,
+    description: Path | None,
+    wait: int | None,
+    dry_run: bool,
+    format_: str,
+    place: Place,
 ) -> None:
     """Deploy FOLDER, which holds an app.yaml, or IMAGE, an OCI image archive.
 
@@ -62,7 +77,12 @@ def command(
             upload = _sent(caller, file, bundle)
             notices().print(f"verifying and deploying {name}", markup=False)
             answer = _ordered(caller, name, upload)
+            if wait is not None:
+                answer = _awaited(caller, answer, wait)
     click.echo(json.dumps(answer, indent=2) if format_ == "json" else _summary(answer))
+    if wait is not None and not _runs(answer):
+        notices().print(f"not all instances run after {wait} s: ringfort application show {name}", markup=False)
+        click.get_current_context().exit(1)
 
 
 def packed(software: Path, description: Path | None, file: BinaryIO) -> Bundle:
@@ -104,6 +124,20 @@ def _ordered(caller: Caller, name: str, upload: str) -> Any:  # noqa: ANN401  # 
         if error.code == "digest-differs":
             caller.client.call("DELETE", f"/v1/customers/{caller.customer}/uploads/{upload}")
         raise
+
+
+def _awaited(caller: Caller, answer: dict[str, Any], seconds: int) -> dict[str, Any]:
+    """The application once all its instances run the deployment, or when the time is over."""
+    until = time.monotonic() + seconds
+    while not _runs(answer) and time.monotonic() < until:
+        time.sleep(0.5)
+        answer = caller.get(answer["name"])
+    return answer
+
+
+def _runs(answer: dict[str, Any]) -> bool:
+    wanted = {"state": "running", "deployment": answer["deployment"]}
+    return all(wanted.items() <= instance.items() for instance in answer["instances"])
 
 
 @contextmanager

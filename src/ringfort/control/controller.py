@@ -126,6 +126,7 @@ class Controller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for listener in self._listeners:
             await listener.close()
+        await asyncio.to_thread(self.dispatcher.close)
         await self.writer.close()
         if self.publisher is not None:
             self.publisher.close()

@@ -103,7 +103,8 @@ def _sqlite(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: object) -> None:  # noqa: ANN401  # whatever the driver gives
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
-        for pragma in (f"busy_timeout={BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        pragmas = (f"busy_timeout={BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+        for pragma in (*pragmas, "secure_delete=ON"):  # a customer's key that is deleted has to be gone
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")

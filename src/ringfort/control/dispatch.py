@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -44,6 +45,9 @@ Identify = Callable[[Connection, web.Request, datetime], Caller]
 
 LONG_POLL_SECONDS = 25.0
 LONGEST_REASON = 500
+PREPARED_AT_ONCE = 2
+"""Threads for what takes long; others wait, and reads, which have threads of their own, don't."""
+
 _KEY = re.compile(r"[!-~]{8,128}")
 
 
@@ -60,8 +64,13 @@ class Dispatcher:
         self._bodies, self._customers_bodies = Bodies(), Bodies(HEAVY_AT_ONCE)
         self._rates = Rates()
         self._slots = Slots()
+        self._aside = ThreadPoolExecutor(PREPARED_AT_ONCE, thread_name_prefix="preparing")
         secret = served.data_key.derived("fingerprints of calls") if served.data_key is not None else b""
         self._fingerprint = partial(fingerprint, secret)
+
+    def close(self) -> None:
+        """Let what is being prepared end."""
+        self._aside.shutdown()
 
     def application(self, customers: bool, identify: Identify) -> web.Application:
         """The calls for customers' certificates, or those for the platform's own."""
@@ -234,7 +243,8 @@ class Dispatcher:
         mark = self._fingerprint(request.method, request.path, body)
         del body
         if operation.prepare is not None:
-            call = replace(call, prepared=await asyncio.to_thread(self._prepare, operation, call))
+            prepared = await asyncio.get_running_loop().run_in_executor(self._aside, self._prepare, operation, call)
+            call = replace(call, prepared=prepared)
         change = operation.change
         assert change is not None
         return await self._writer.run(
