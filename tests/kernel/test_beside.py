@@ -55,11 +55,19 @@ def test_one_processor_does_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failing_job_raises_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    forked, fork = [], os.fork
+
+    def noting() -> int:
+        forked.append(fork())
+        return forked[-1]
+
+    monkeypatch.setattr(os, "fork", noting)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     with pytest.raises(ZeroDivisionError):
         side_by_side([lambda: 1 // 0, lambda: 1 // 0])
+    (pid,) = forked
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_a_process_killed_half_way_costs_nothing_but_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Beside(Generic[T]):
         """What the other process gives, once it has ended; empty if nothing."""
         try:
             return (pickle.loads(self._output.read()),)  # noqa: S301  # our own process, through a pipe of ours
-        except (EOFError, pickle.UnpicklingError):
+        except Exception:  # noqa: BLE001  # nothing came, a part, or what can't be put together again
             return ()
         finally:
             self.end()

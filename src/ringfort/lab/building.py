@@ -6,10 +6,10 @@ Order: namespaces, sysctls, rules, services, then links. Rules are in a namespac
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment
@@ -28,19 +28,14 @@ from ringfort.lab import (
     plan,
     processes,
     state,
+    wiring,
 )
 from ringfort.lab.changes import Changes
-from ringfort.lab.differences import Change, Seen, differences
+from ringfort.lab.differences import Seen, differences
 from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import Namespace, namespace_name, namespace_prefix
 from ringfort.network.compile import compile_device, compile_environment
 from ringfort.network.identity import identity_checks
-
-ROUNDS = 4
-"""How often the wiring is looked at again after it was changed."""
-
-SETTLE_SECONDS = 5.0
-"""How long a link may take to carry packets once both its ends are up."""
 
 POINT_SECONDS = 15.0
 """How long a node may take to put right what was changed at an enforcement point."""
@@ -82,11 +77,10 @@ def build(
         _authority(environment, changes)
         changes.nodes_started = nodes.start(plane, changes.created, progress)
     starting = _services(environment, changes, progress)
-    _wires(wanted, connections, changes, progress)
+    meanwhile = partial(control_plane.begin, plane, progress) if plane is not None else None
+    _wires(wanted, connections, changes, progress, meanwhile)
     if starting is not None:
         starting.wait()
-    if changes.wired and not dry_run:
-        settle(wanted, changes.wired_namespaces, connections)
     if plane is not None and not dry_run:
         changes.version = control_plane.converge(plane, progress)
         processes.until(
@@ -280,67 +274,26 @@ def switch(environment: Environment, service: str, host: str, *, on: bool) -> No
     gates.switch(environment, {name: checks[name] for _, name in sorted(served)}, state.keys(environment.name), off)
 
 
-# --- links ---------------------------------------------------------------------------------------------------------
+# --- links ------------------------------------------------------------------------------------------------------------
 
 
 def _wires(
-    wanted: Mapping[str, Namespace], connections: netlink.Connections, changes: Changes, progress: Progress
+    wanted: Mapping[str, Namespace],
+    connections: netlink.Connections,
+    changes: Changes,
+    progress: Progress,
+    meanwhile: Callable[[], None] | None,
 ) -> None:
+    """Bring the wiring to the plan. ``meanwhile`` is done once addresses and routes are there, while links settle."""
     present = _present(wanted, changes)
-    seen = {name: Seen() if name in changes.created else netlink.observe(connections, name) for name in present}
+    seen = {name: Seen() for name in present}
+    seen |= wiring.observed([name for name in present if name not in changes.created], connections)
     todo = differences(wanted, seen)
     changes.wired += [str(change) for change in todo]
     changes.wired_namespaces |= {change.namespace for change in todo}
     if todo and not changes.is_dry_run:
         progress(f"wiring: {len(todo)} changes")
-        _converge(wanted, changes.wired_namespaces, connections, todo)
-
-
-def _converge(
-    wanted: Mapping[str, Namespace], names: Iterable[str], connections: netlink.Connections, todo: list[Change]
-) -> None:
-    """Do the changes, then look whether nothing is left to do: some changes take others with them.
-
-    Raises:
-        RingfortError: something doesn't stay as it was set.
-    """
-    chosen = {name: wanted[name] for name in names}
-    ends = {link.peer[0] for namespace in chosen.values() for link in namespace.links.values() if link.peer}
-    for _ in range(ROUNDS):
-        netlink.apply(connections, todo)
-        todo = differences(chosen, {name: netlink.observe(connections, name) for name in {*chosen, *ends}})
-        if not todo:
-            settle(wanted, chosen, connections)
-            return
-    raise RingfortError("not-converging", f"it doesn't stay so: {todo[0]}", "does something else configure the lab?")
-
-
-def settle(wanted: Mapping[str, Namespace], names: Iterable[str], connections: netlink.Connections) -> None:
-    """Wait until every link of some namespaces, whose two ends are planned to be up, carries packets.
-
-    Raises:
-        RingfortError: one doesn't in time.
-    """
-    deadline = time.monotonic() + SETTLE_SECONDS
-    waiting = list(names)
-    while True:
-        slow = {name: _slow_links(wanted, name, connections) for name in waiting}
-        waiting = [name for name, links in slow.items() if links]
-        if not waiting:
-            return
-        if time.monotonic() > deadline:
-            link = slow[waiting[0]][0]
-            raise RingfortError("link-down", f"{link} of {waiting[0]} stays down", "run `ringfort up` again")
-        time.sleep(0.01)
-
-
-def _slow_links(wanted: Mapping[str, Namespace], name: str, connections: netlink.Connections) -> list[str]:
-    links = wanted[name].links
-    return [link for link in netlink.unready(connections, wanted[name]) if _peer_is_up(wanted, links[link].peer)]
-
-
-def _peer_is_up(wanted: Mapping[str, Namespace], peer: tuple[str, str] | None) -> bool:
-    return peer is not None and wanted[peer[0]].links[peer[1]].up
+        wiring.converge(wanted, changes.wired_namespaces, connections, todo, meanwhile)
 
 
 def namespaces_of_site(environment: Environment, site: str) -> list[str]:
@@ -354,7 +307,7 @@ def rewire(
     environment: Environment, active: Mapping[str, str], connections: netlink.Connections, names: Iterable[str]
 ) -> None:
     """Bring the wiring of some namespaces to the plan."""
-    _converge(plan.plan(environment, active), names, connections, [])
+    wiring.converge(plan.plan(environment, active), names, connections, [])
 
 
 def isolate(

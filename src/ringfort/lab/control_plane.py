@@ -12,6 +12,14 @@ from ringfort.lab import approvers, controller, nodes, probing, processes, publi
 from ringfort.lab.plane import Plane, Progress
 
 
+def begin(plane: Plane, progress: Progress) -> None:
+    """Start controller and witness where they don't run. Their hosts have their addresses; more they don't need yet."""
+    approvers.ensure(plane.directory / "approvers")
+    if plane.control.witness:
+        witness.start(plane)
+    controller.begin(plane, progress)
+
+
 def converge(plane: Plane, progress: Progress) -> int:
     """Bring the control plane to what is declared: controller and witness run, the environment is published, every
     machine is enrolled, and every node has confirmed the version.
@@ -22,9 +30,7 @@ def converge(plane: Plane, progress: Progress) -> int:
     Raises:
         RingfortError: something of it doesn't come about in time; it is said what.
     """
-    approvers.ensure(plane.directory / "approvers")
-    if plane.control.witness:
-        witness.start(plane)
+    begin(plane, progress)
     controller.start(plane, progress)
     with plane.calling() as client:
         version = publishing.publish(plane, client, progress)

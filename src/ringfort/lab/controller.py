@@ -25,8 +25,8 @@ def stop(plane: Plane) -> None:
         process.end()
 
 
-def start(plane: Plane, progress: Progress) -> None:
-    """Start the controller if it doesn't run with the configuration that is due; returns when it answers."""
+def begin(plane: Plane, progress: Progress) -> None:
+    """Start the controller if it doesn't run with the configuration that is due; it answers a little later."""
     host, _ = plane.serving(plane.control.controller)
     text = _configuration(plane)
     file = plane.directory / "controller.toml"
@@ -37,6 +37,11 @@ def start(plane: Plane, progress: Progress) -> None:
     state.write_private(file, text.encode())
     progress("starting the controller")
     processes.start(plane, NAME, host, ["controller", "--config", str(file)])
+
+
+def start(plane: Plane, progress: Progress) -> None:
+    """`begin`, and return when it answers."""
+    begin(plane, progress)
     words = f"the controller doesn't answer; see its log in {plane.directory}"
     processes.until(lambda: _answers(plane), START_SECONDS, "controller-failed", words)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from ringfort.node.spawn import Start
 
 START_SECONDS = 30.0
 CONFIRM_SECONDS = 60.0
+AT_ONCE = 3
+"""Machines that are enrolled side by side."""
 
 
 def start(plane: Plane, created: Iterable[str], progress: Progress) -> int:
@@ -112,12 +115,20 @@ def enrol(plane: Plane, client: Client, progress: Progress) -> None:
     missing = [host for host in plane.nodes if host not in known or not _is_enrolled(plane, host)]
     if missing:
         progress(f"enrolling {len(missing)} machines")
-    for host in missing:
-        found = plane.environment.hosts[host]
-        form = {"node": host, "site": found.site, "addresses": [str(a) for a in found.addresses], "minutes": 10}
-        token = client.call("POST", "/v1/enrolment-tokens", form, reason=REASON)["token"]
-        with netns.inside(plane.place(host)):
-            enrol_node(configurations.read(plane.node_directory(host) / "node.toml"), token, root)
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # the controller works for some while others get their tokens
+        enrolling = []
+        for host in missing:
+            found = plane.environment.hosts[host]
+            form = {"node": host, "site": found.site, "addresses": [str(a) for a in found.addresses], "minutes": 10}
+            token = client.call("POST", "/v1/enrolment-tokens", form, reason=REASON)["token"]
+            enrolling.append(pool.submit(_enrol_one, plane, host, token, root))
+        for one in enrolling:
+            one.result()
+
+
+def _enrol_one(plane: Plane, host: str, token: str, root: bytes) -> None:
+    with netns.inside(plane.place(host)):
+        enrol_node(configurations.read(plane.node_directory(host) / "node.toml"), token, root)
 
 
 def _is_enrolled(plane: Plane, host: str) -> bool:
