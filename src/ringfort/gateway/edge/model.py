@@ -17,7 +17,7 @@ LONGEST_NAME = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PUBLIC_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.IGNORECASE)
-_PATH = re.compile(r"/[A-Za-z0-9._~!&'()*+,;=:@/%?-]{0,200}")
+_PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@/%?-]{0,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]{0,200}")
 PORTS = range(1, 65536)
 
