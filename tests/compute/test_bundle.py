@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 import tracemalloc
 from collections.abc import Callable
@@ -83,6 +85,46 @@ def test_whatever_is_packed_is_verified_and_other_programs_read_the_same(files: 
     with tarfile.open(fileobj=io.BytesIO(made)) as other:
         read = {member.name: other.extractfile(member) for member in other if member.isfile()}
         assert {name: stream.read() for name, stream in read.items() if stream} == {**contents, "app.yaml": DESCRIPTION}
+
+
+AWKWARD: dict[str, bytes | str] = {
+    "app.yaml": DESCRIPTION,
+    "run": b"#!/bin/sh",
+    "é" * 49 + "/" + "x" * 200: b"long",
+    "deep/" * 30 + "file": b"deep",
+    "deep/short": "../app.yaml",
+    "deep/long": "../" + ("é" * 49 + "/../") * 3 + "app.yaml",
+    "deep/deep/" + "z" * 150: "../../" + "deep/" * 25,
+    "n" * 100: b"exactly as long as the field",
+    "m" * 101: b"one more",
+    "t": "n" * 100,
+    "u": "m" * 101,
+    " leading and trailing ": b"",
+    "empty/": b"",
+}
+"""What programs that read tar have stumbled over."""
+
+
+@pytest.mark.parametrize("program", ["tar", "python", "sqfstar"])
+def test_whatever_a_bundle_holds_other_programs_unpack_exactly_that(program: str, tmp_path: Path) -> None:
+    """Packed again, it is the same bundle: names, contents, links and modes have all survived."""
+    place = tree(tmp_path / "app", AWKWARD)
+    (place / "run").chmod(0o755)
+    made, out = packed(place), tmp_path / "out"
+    verified(made)
+    if program != "python" and shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    if program == "sqfstar":
+        subprocess.run(["sqfstar", "-quiet", "-no-progress", tmp_path / "disk"], input=made, check=True)
+        unpacking = ["unsquashfs", "-quiet", "-no-progress", "-dest", str(out), str(tmp_path / "disk")]
+        subprocess.run(unpacking, check=True, stdout=subprocess.DEVNULL)
+    elif program == "tar":
+        out.mkdir()
+        subprocess.run(["tar", "-x", "-C", out], input=made, check=True)
+    else:
+        with tarfile.open(fileobj=io.BytesIO(made)) as other:
+            other.extractall(out, filter="data")
+    assert packed(out) == made
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255))

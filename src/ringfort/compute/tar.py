@@ -1,4 +1,4 @@
-"""The tar format (POSIX.1-2017, pax), as far as it is needed: reading with bounded memory, writing in one way only.
+"""The tar format, as far as it is needed: reading pax (POSIX.1-2017) and GNU's with bounded memory, writing in one way.
 
 Python's tarfile reads a header of any length into memory, and writes differently from version to version.
 """
@@ -12,6 +12,9 @@ from typing import Protocol
 from ringfort.compute.entries import BundleRefusedError, Entry, Kind
 
 BLOCK = 512
+FIELD = 100
+"""Bytes of a path or a target that stand in the header itself."""
+
 PIECE = 64 * 1024
 LONGEST_HEADER = 64 * 1024
 """Bytes of a pax header or a long name: far more than any path that is allowed."""
@@ -205,24 +208,31 @@ _TYPES = {Kind.FILE: b"0", Kind.FOLDER: b"5", Kind.LINK: b"2"}
 
 
 def header_of(entry: Entry) -> bytes:
-    """The one way in which an entry is announced: no owner, no time, two modes."""
-    path = entry.path + ("/" if entry.kind is Kind.FOLDER else "")
-    records = {
-        key: value
-        for key, value in (("path", path), ("linkpath", entry.target))
-        if len(value.encode()) > 100 or not value.isascii()
-    }
-    extra = b""
-    if records:
-        content = b"".join(_record(key, value) for key, value in sorted(records.items()))
-        extra = _block("pax-header", 0o644, len(content), _PAX, "") + content + b"\0" * (-len(content) % BLOCK)
+    """The one way in which an entry is announced: no owner, no time, two modes.
+
+    What is longer than its field comes in GNU's long headers: squashfs-tools 4.5 cuts ``../`` off a link's target in a
+    pax record.
+    """
+    path = entry.path.encode() + (b"/" if entry.kind is Kind.FOLDER else b"")
+    target = entry.target.encode()
     mode = 0o777 if entry.kind is Kind.LINK else 0o755 if entry.kind is Kind.FOLDER or entry.executable else 0o644
-    return extra + _block(path, mode, entry.size, _TYPES[entry.kind], entry.target)
+    return (
+        _long(_LONG_TARGET, target)
+        + _long(_LONG_NAME, path)
+        + _block(path[:FIELD], mode, entry.size, _TYPES[entry.kind], target[:FIELD])
+    )
 
 
-def _block(path: str, mode: int, size: int, type_: bytes, target: str) -> bytes:
+def _long(type_: bytes, text: bytes) -> bytes:
+    if len(text) <= FIELD:
+        return b""
+    content = text + b"\0"
+    return _block(b"././@LongLink", 0o644, len(content), type_, b"") + content + b"\0" * (-len(content) % BLOCK)
+
+
+def _block(path: bytes, mode: int, size: int, type_: bytes, target: bytes) -> bytes:
     fields = (
-        _cut(path),
+        path.ljust(FIELD, b"\0"),
         b"%07o\0" % mode,
         b"%07o\0" % 0,
         b"%07o\0" % 0,
@@ -230,20 +240,8 @@ def _block(path: str, mode: int, size: int, type_: bytes, target: str) -> bytes:
         b"%011o\0" % 0,
         b" " * 8,
         type_,
-        _cut(target),
-        b"ustar\0" + b"00",
+        target.ljust(FIELD, b"\0"),
+        b"ustar  \0",
     )
     block = b"".join(fields).ljust(BLOCK, b"\0")
     return block[:148] + b"%06o\0 " % _checksum(block) + block[156:]
-
-
-def _cut(text: str) -> bytes:
-    return text.encode("ascii", "replace")[:100].ljust(100, b"\0")
-
-
-def _record(key: str, value: str) -> bytes:
-    rest = f" {key}={value}\n".encode()
-    length = len(rest)
-    while length != len(rest) + len(str(length)):
-        length = len(rest) + len(str(length))
-    return str(length).encode() + rest
