@@ -52,6 +52,7 @@ class Application:
         self.name, self.delay, self.status = name, 0.0, 200
         self.answers: dict[str, str] = {}
         self.files: Path | None = None
+        self.seen: list[str] | None = None
         self.served = 0
         application = self
 
@@ -74,6 +75,8 @@ class Application:
         self._thread.start()
 
     def serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        if self.seen is not None:
+            self.seen.append(request.path)
         length = int(request.headers.get("Content-Length") or 0)
         request.rfile.read(length)
         time.sleep(self.delay)

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from ringfort.gateway.acme.authority import LEAF_LIFETIME, PublicRoot
 from ringfort.gateway.acme.jws import LONGEST_RSA
 from ringfort.gateway.acme.model import Limits
 from ringfort.identity.errors import IdentityError
+from tests.control import postgres
 from tests.gateway.acme_world import NAMES, Acme, Answer, Client, Key, acme, b64, csr, gateway_at, start
 from tests.gateway.edges import Application, free_port
 
@@ -569,6 +571,51 @@ def test_a_challenge_that_was_being_looked_at_is_looked_at_again(
     finally:
         second.stop()
         gateway.close()
+
+
+@pytest.mark.lab
+def test_postgresql_serves_two_servers_of_one_authority(tmp_path: Path) -> None:
+    """A nonce of one is good at the other, once for both; what one has issued, the other knows."""
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed; setup/setup.sh test installs it")
+    gateway, now = Application("gateway"), datetime.now(UTC)
+    root = PublicRoot.create("tests", now)
+    authority = (root, root.issuer(["shop.example"], now, timedelta(days=100)))
+    url = "http://acme.shop.example"
+    with postgres.server() as database:
+        options = {"url": url, "authority": authority, "database": database}
+        with (
+            acme(tmp_path, [gateway_at(gateway.port)], **options) as one,
+            acme(tmp_path, [gateway_at(gateway.port)], **options) as two,
+        ):
+            here, there = Client(one).register(), Client(two)
+            there.key, there.account = here.key, here.account
+            nonce = here.fresh()
+            assert there.post(here.account, None, nonce=nonce).status == 200
+            assert here.post(here.account, None, nonce=nonce).problem == "badNonce"
+            order = here.order(WWW)
+            assert here.prove(order, gateway) == ["valid"]
+            assert there.finalize(order, csr([WWW])).status == 200
+            assert here.finalize(order, csr([WWW])).problem == "orderNotReady"
+    gateway.close()
+
+
+def test_at_the_same_moment_a_nonce_is_good_once_and_an_order_gives_one_certificate(world: World) -> None:
+    client = world.client()
+    nonce, client.nonce = client.fresh(), ""
+    clients = [Client(world.server, client.key, client.account) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda one: one.post(client.account, None, nonce=nonce).problem, clients))
+    assert sorted(found) == ["", *["badNonce"] * 7]
+    order = client.order(BLOG)
+    assert client.prove(order, world.gateway) == ["valid"]
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda one: one.finalize(order, csr([BLOG])), clients))
+    assert sorted(one.problem for one in done) == ["", *["orderNotReady"] * 7]
+    same = Key()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: Client(world.server, same).register().account, range(8)))
+    assert len(set(made)) == 1
 
 
 # The authority

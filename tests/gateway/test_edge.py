@@ -24,7 +24,7 @@ from ringfort.gateway import process, runtime
 from ringfort.gateway.edge import running, servers
 from ringfort.gateway.edge.model import EdgeError, Endpoint, Limits, Server, SourceLimits, TlsMode
 from ringfort.gateway.edge.render import BODY_SECONDS, HEADERS_SECONDS, IDLE_SECONDS
-from ringfort.identity.certificates import new_key
+from ringfort.identity.certificates import new_key, to_pem
 from ringfort.lab.state import write_private
 from tests.gateway.edges import EDGE, Application, World, answer, ask, world
 
@@ -185,6 +185,34 @@ def test_an_application_hears_from_the_edge_who_visits_and_from_nobody_else(edge
     seen = {name.removeprefix("seen-"): value for name, value in headers.items() if name.startswith("seen-")}
     assert seen == {"host": WWW, "accept": "text/html", "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
     assert not {"server", "x-powered-by"} & set(headers), "strangers don't hear what runs inside"
+
+
+def test_one_request_is_never_taken_for_two(edge: World, app: Application) -> None:
+    """What ends a request is read the same by the edge and by the application, or the request is refused."""
+    edge.serve(edge.endpoint(WWW, app.server()))
+    hidden = f"GET /hidden HTTP/1.1\r\nHost: {WWW}\r\n\r\n"
+    for head in (
+        f"Content-Length: {len(hidden)}\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        f"Content-Length: 0\r\nContent-Length: {len(hidden)}\r\n",
+        "Content-Length: +0\r\n",
+        f"Content-Length: 0, {len(hidden)}\r\n",
+    ):
+        paths: list[str] = []
+        app.seen = paths
+        with edge.visit(WWW) as connection:
+            connection.sendall(f"POST / HTTP/1.1\r\nHost: {WWW}\r\n{head}\r\n0\r\n\r\n{hidden}".encode())
+            connection.settimeout(1)
+            with contextlib.suppress(OSError):
+                while connection.recv(4096):
+                    pass
+        asked = [path for path in paths if path != "/health"]
+        assert asked in ([], ["/"], ["/", "/hidden"]), head
+        if asked == ["/", "/hidden"]:
+            assert "chunked" in head, "a second request, for the edge too: the first had no more than `0`"
+    app.seen = None
 
 
 def test_plain_http_leads_to_tls_unless_an_endpoint_has_none(edge: World, app: Application) -> None:
@@ -527,6 +555,34 @@ def test_one_customers_damaged_certificate_keeps_nobody_else_from_being_served(e
     path.write_bytes(good)
     assert edge.serve(*endpoints).without == {}
     assert handshake(edge, SHOP, edge.context())
+
+
+def test_a_certificate_too_large_for_the_runtime_interface_drops_nobody_either(edge: World, app: Application) -> None:
+    edge.serve(edge.endpoint(WWW, app.server()))
+    path = Path(edge.certificate(WWW))
+    with edge.visit(WWW) as long, Load(edge, WWW, 2) as load:
+        for _ in range(2):
+            edge.certificate(WWW)
+            path.write_bytes(path.read_bytes() + to_pem([edge.issuer.certificate] * 12))
+            assert edge.serve(*edge.edge.endpoints).process == "restarted"
+            with edge.visit(WWW) as fresh:
+                assert fresh.getpeercert(True) == der(path)
+        assert ask(long, WWW)[0] == 200
+        assert edge.serve(*edge.edge.endpoints).process == "kept"
+    assert load.failed == []
+
+
+def test_challenges_reach_the_application_with_passthrough_too(edge: World) -> None:
+    app = edge.application("challenges")
+    app.answers["/.well-known/acme-challenge/abc"] = "abc.thumb"
+    inside = replace(edge.endpoint(PASS, app.server(), tls=TlsMode.PASSTHROUGH), challenge_port=app.port)
+    edge.serve(inside)
+    with socket.create_connection((EDGE, edge.edge.plain_port), timeout=5) as connection:
+        assert ask(connection, PASS, "/.well-known/acme-challenge/abc")[2] == b"abc.thumb"
+        assert ask(connection, PASS, "/")[0] == 308
+    edge.serve(replace(inside, challenge_port=0))
+    with socket.create_connection((EDGE, edge.edge.plain_port), timeout=5) as connection:
+        assert ask(connection, PASS, "/.well-known/acme-challenge/abc")[0] == 308
 
 
 @pytest.mark.parametrize("shared", [True, False])
