@@ -22,6 +22,7 @@ from ringfort.identity.names import Role
 from ringfort.identity.revocation import revoked
 from ringfort.lab import netns
 from ringfort.node import guarding
+from tests.node.test_weight import MEGABYTES, cpu_seconds, resident
 from tests.node.worlds import World, credential, environment, lists, world
 
 pytestmark = pytest.mark.lab
@@ -195,6 +196,15 @@ def test_a_change_by_hand_is_undone_and_told(machine: Guarded, change: object, w
     machine.until(lambda: told(machine, words, since) and machine.stands() and not machine.hears(evil))
     assert time.monotonic() - begin < SECONDS
     assert machine.hears(of_peer())
+
+
+def test_a_node_with_an_enforcement_point_is_small_and_sleeps_too(machine: Guarded) -> None:
+    machine.settle()
+    both = (machine.processes[-1].pid, machine.pid())
+    assert resident(both[0]) < MEGABYTES
+    before, begin = sum(map(cpu_seconds, both)), time.monotonic()
+    time.sleep(6)
+    assert (sum(map(cpu_seconds, both)) - before) / (time.monotonic() - begin) < 0.02
 
 
 def test_killed_the_node_leaves_it_running_and_adopts_it_when_it_starts(machine: Guarded) -> None:

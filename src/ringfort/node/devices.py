@@ -20,8 +20,10 @@ BETWEEN_SECONDS = 0.2
 """Two looks at a namespace are at least this far apart, also when somebody fights for it."""
 
 POLL_SECONDS = 2.0
-"""How often to compare kernel settings, which the kernel does not announce, and the number of a ruleset's generation,
-in case that news was lost."""
+"""How often to compare the number of a ruleset's generation, in case that news was lost."""
+
+SETTINGS_POLLS = 2
+"""At every so many polls kernel settings are compared, too, which the kernel does not announce."""
 
 COUNT_SECONDS = 20.0
 """How old the counters may be that are reported: to list them takes as long as everything else in a report."""
@@ -69,6 +71,7 @@ class Devices:
         self._counted: dict[str, dict[str, int]] = {}
         self._counted_at = -COUNT_SECONDS
         self._next_poll = 0.0
+        self._polls = 0
 
     def close(self) -> None:
         """Stop listening; what is in the kernel stays."""
@@ -143,9 +146,11 @@ class Devices:
     def due(self, now: float) -> list[Drift]:
         """Look where something may have changed; what was changed."""
         found = []
-        is_time = now >= self._next_poll
-        if is_time:
+        is_time = False
+        if now >= self._next_poll:
             self._next_poll = now + POLL_SECONDS
+            self._polls += 1
+            is_time = self._polls % SETTINGS_POLLS == 0
             self._poll(now)
         for space in list(self._spaces.values()):
             if space.due is not None and now >= space.due:
