@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import threading
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from ringfort.compute.sealing import SealedError
 from ringfort.control import sealed
 from ringfort.control.application_tables import customer_keys, log_pieces, upload_parts
 from ringfort.control.application_tables import uploads as uploads_table
+from ringfort.control.bodies import Slots
 from ringfort.control.client import CallRefusedError, Client
+from ringfort.control.errors import ProblemError
 from ringfort.control.operations import logs, uploads
 from ringfort.control.sending import send
 from ringfort.control.tables import idempotency
@@ -142,6 +146,63 @@ def test_bytes_that_are_not_those_that_were_announced_are_refused(controller: Ru
     upload = begun(shop, shop.software(b"good"))
     shop.client.put(f"{shop.path}/uploads/{upload}/parts/0", shop.software(b"evil"))
     assert code(lambda: deploy(shop, upload)) == "digest-differs"
+
+
+def test_what_is_no_part_is_refused_in_words(controller: Running, tmp_path: Path) -> None:
+    shop = customer(controller, tmp_path, "malformed")
+    upload = begun(shop, b"content")
+    path = f"{shop.path}/uploads/{upload}/parts"
+
+    def put(where: str, media: str = "application/octet-stream", **more: str) -> tuple[int, str]:
+        headers = {"Idempotency-Key": "a-key-of-its-own", "Content-Type": media, **more}
+        answer = shop.client.send("PUT", where, b"content", headers)
+        return answer.status, json.loads(answer.body)["type"].rpartition("/")[2]
+
+    assert put(f"{path}/0", "application/json") == (415, "media-type")
+    assert put(f"{path}/0", **{"Content-Encoding": "gzip"}) == (415, "encoding-unsupported")
+    assert put(f"{path}/0", **{"Idempotency-Key": ""}) == (400, "idempotency-key-missing")
+    for place in ("", "-1", "1e3", "9" * 16, "9" * 5000):  # loosely matched paths are judged whole
+        assert put(f"{path}/{place}") == (404, "not-found"), place
+    assert put(f"{shop.path}/uploads/{'0' * 32}/parts/0") == (404, "not-found")
+    assert shop.get(f"/uploads/{upload}")["received"] == 0
+
+
+def test_heavy_work_of_one_customer_is_bounded_and_leaves_room_for_others() -> None:
+    async def tried() -> list[str]:
+        slots, refused = Slots(), []
+        async with AsyncExitStack() as stack:
+            for caller in ("one", "one", "one", "two", "two", "three", "three", "four", "four", "five"):
+                try:
+                    await stack.enter_async_context(slots.taken(caller))
+                except ProblemError as error:
+                    assert error.status == 429  # noqa: PT017
+                    refused.append(caller)
+        async with slots.taken("one"):
+            return refused
+
+    assert asyncio.run(tried()) == ["one", "five"]
+
+
+@pytest.mark.parametrize(("key", "wanted"), [(None, "data-key-missing"), (b"k" * 32, "customer-key-foreign")])
+def test_a_controller_without_the_right_key_serves_no_data_and_says_so(
+    ground: Ground, controller: Running, tmp_path: Path, key: bytes | None, wanted: str
+) -> None:
+    shop = customer(controller, tmp_path, f"k-{wanted}")
+    shop.deploy(shop.software())
+    name = f"controller-{wanted}"
+    settings = ground.settings(name)
+    line = 'data_key = "data.key"\n'
+    if key is not None:
+        (ground.directory / "other.key").write_bytes(key)
+        (ground.directory / "other.key").chmod(0o600)
+    text = settings.read_text()
+    assert line in text
+    settings.write_text(text.replace(line, "" if key is None else line.replace("data.key", "other.key")))
+    with running(ground, name) as other:
+        there = Customer(shop.name, other.customer(shop.first), shop.first)
+        assert code(lambda: there.get("/applications/web/configuration")) == wanted
+        assert code(lambda: there.call("POST", "/applications/web/secrets", {"set": {"A": "1"}})) == wanted
+        assert there.get("/applications/web")["deployment"] == 1  # what is no content is no secret of this key
 
 
 # -- deploying -------------------------------------------------------------------------------------------------------
