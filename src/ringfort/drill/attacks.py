@@ -29,6 +29,9 @@ OUTSIDERS = 4096
 """The first of the strangers' addresses of each family, and how many there are. Each probe of a stranger has its own,
 as an attacker who avoids scan detection would do it. No packet with them ever leaves the lab."""
 
+METADATA = {4: ip_address("169.254.169.254"), 6: ip_address("fe80::a9fe:a9fe")}
+"""Where clouds answer for an instance's metadata, its keys among them."""
+
 FRAGMENTS_OF = 3
 """Each host sends fragments to one out of so many others, another one for each."""
 
@@ -51,6 +54,7 @@ class Attack(StrEnum):
     HOST_OUTSIDE_SOURCE = "host-outside-source"
     HOST_NOT_NEW = "host-not-new"
     FRAGMENTS = "fragments"
+    GUEST_LINK_LOCAL = "guest-link-local"
     ROUTER_ANY_SOURCE = "router-any-source"
     ROUTER_HANDSHAKE = "router-handshake"
     STOLEN_KEYS = "stolen-keys"
@@ -71,6 +75,7 @@ SENTENCES: Mapping[str, str] = {
     Attack.HOST_OUTSIDE_SOURCE: "a host claims a source on the internet",
     Attack.HOST_NOT_NEW: "a host sends pieces of connections that don't exist",
     Attack.FRAGMENTS: "anybody sends an opening in fragments, whole or not",
+    Attack.GUEST_LINK_LOCAL: "a guest asks for metadata at link-local addresses",
     Attack.ROUTER_ANY_SOURCE: "a router taken over sends with any source",
     Attack.ROUTER_HANDSHAKE: "a router taken over completes TLS as a caller",
     Attack.STOLEN_KEYS: "stolen keys are used from elsewhere",
@@ -247,6 +252,14 @@ class Attacks:
                     source = sources.get(interface.version)
                     if source is not None:
                         yield from self._at_router(place, source, interface.ip, site.name)
+
+    def at_metadata(self) -> Iterator[Probe]:
+        """From every instance to where clouds answer for their metadata."""
+        for host in self.environment.hosts.values():
+            for own in host.addresses if host.hypervisor else ():
+                there = METADATA[own.version]
+                mark = Mark(there, Kind.TCP, 80, f"router:{host.site}")
+                yield from self._probe(Attack.GUEST_LINK_LOCAL, Place(PlaceKind.HOST, host.name), own, mark)
 
     def _at_router(self, place: Place, source: Address, address: Address, site: str) -> Iterator[Probe]:
         tries = [(Kind.TCP, 22), (Kind.TCP, 443), (Kind.UDP, 161), (Kind.ICMP, 0)]

@@ -15,6 +15,9 @@ KINDS = (
     "router-taken-over",
     "host-firewall",
     "host-taken-over",
+    "sandbox-filter",
+    "instance-taken-over",
+    "sandbox-escaped",
     "identity",
     "identity-stolen",
     "authority",
@@ -24,6 +27,7 @@ KINDS = (
 
 UNFINISHED = "handshake-unfinished"
 NO_TRANSLATION = "no-translation"
+NOT_ROUTED = "not-routed"
 NEVER_WHOLE = "never-whole"
 
 
@@ -40,6 +44,7 @@ REFUSERS = (
     Refuser("port-security", "P", "port security of a segment's switch"),
     Refuser("router-filter", "R", "router filter"),
     Refuser("host-firewall", "H", "host firewall"),
+    Refuser("sandbox-filter", "S", "an instance's sandbox, on its hypervisor"),
     Refuser("identity", "I", "identity check of a service, which refused a real TLS connection"),
     Refuser(
         UNFINISHED,
@@ -47,6 +52,7 @@ REFUSERS = (
         "unfinished: an opening let through to a service that checks identities; the answers go to the address's true "
         "owner, so a host can't go on; a router sees them, see router-handshake",
     ),
+    Refuser(NOT_ROUTED, "l", "the link ends here: a sandbox routes, so a guest's frames to its neighbours go nowhere"),
     Refuser(NO_TRANSLATION, "n", "nobody: a published address leads nowhere once the translation is gone"),
     Refuser(
         NEVER_WHOLE,

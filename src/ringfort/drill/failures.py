@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ringfort.environment.model import Environment, Tls
+from ringfort.environment.topology import instances
 
 KINDS = (
     "port-security",
@@ -13,10 +14,16 @@ KINDS = (
     "router-taken-over",
     "host-firewall",
     "host-taken-over",
+    "sandbox-filter",
+    "instance-taken-over",
+    "sandbox-escaped",
     "identity",
     "identity-stolen",
 )
 
+
+ESCAPED = "sandbox-escaped"
+"""Somebody has broken out of a guest: the filters of all guests of its hypervisor are his, and he sends past them."""
 
 CONTROLLER = "controller"
 """The controller taken over: nothing is switched off; what it then serves is the attack."""
@@ -75,8 +82,12 @@ def failures(environment: Environment) -> Iterator[Failure]:
     for name in environment.routers:  # one after the other, because a router has to be made the active one for both
         yield Failure("router-filter", name)
         yield Failure("router-taken-over", name)
-    yield from (Failure("host-firewall", name) for name in environment.hosts)
-    yield from (Failure("host-taken-over", name) for name in environment.hosts)
+    guests = tuple(host.name for host in environment.hosts.values() if host.hypervisor)
+    yield from (Failure("host-firewall", name) for name in environment.hosts if name not in guests)
+    yield from (Failure("host-taken-over", name) for name in environment.hosts if name not in guests)
+    yield from (Failure("sandbox-filter", name) for name in guests)
+    yield from (Failure("instance-taken-over", name) for name in guests)
+    yield from (Failure(ESCAPED, name) for name in instances(environment))
     yield from (Failure("identity", name) for name in mutual_services(environment))
     yield from (Failure("identity-stolen", name) for name in environment.hosts)
     if mutual_services(environment):
@@ -91,14 +102,18 @@ def scopes(environment: Environment, failure: Failure | None) -> tuple[Scope, ..
     - Port security of a segment: what its hosts send, and what is sent to them.
     - A site's router: everything that crosses it: what its hosts send or receive, and what strangers send. (Its own
       addresses are then reachable, as it has no other guard; nothing listens there.)
-    - A host taken over: what it sends.
+    - A host taken over: what it sends. An instance taken over: the same, from behind its sandbox, and what it sends
+      to addresses that are no host's.
+    - A sandbox escaped: what the hypervisor's instances send past their sandboxes, to what is on other machines.
     - A service's identity check: what is sent to its hosts. The authority: what is sent to any such service.
     """
     hosts = tuple(environment.hosts)
     if failure is None:
         return (Scope(hosts, hosts, internet=True, routers_too=True),)
+    if failure.kind in ("instance-taken-over", ESCAPED):
+        return (_guests(environment, failure),)
     match failure.kind:
-        case "host-firewall":
+        case "host-firewall" | "sandbox-filter":
             return (Scope(hosts, (failure.subject,), internet=True),)
         case "port-security":
             own = tuple(name for name in hosts if environment.hosts[name].segment == failure.subject)
@@ -128,10 +143,22 @@ def mechanisms(environment: Environment, failure: Failure) -> tuple[str, ...]:
             return (f"host-firewall:{failure.subject}",)
         case "authority":
             return tuple(f"identity:{name}" for name in mutual_services(environment))
-        case "identity-stolen" | "controller":
+        case "sandbox-escaped":
+            return tuple(f"sandbox-filter:{name}" for name in instances(environment)[failure.subject])
+        case "identity-stolen" | "controller" | "instance-taken-over":
             return ()
         case _:
             return (str(failure),)
+
+
+def _guests(environment: Environment, failure: Failure) -> Scope:
+    """From one guest to everywhere, or from all guests of a hypervisor to what is on other machines."""
+    hosts = environment.hosts
+    if failure.kind != ESCAPED:
+        return Scope((failure.subject,), tuple(hosts), internet=False, routers_too=True)
+    machine = hosts[failure.subject].machine
+    others = tuple(name for name, host in hosts.items() if host.machine != machine)
+    return Scope(instances(environment)[failure.subject], others, internet=False)
 
 
 def _around(environment: Environment, site: str) -> tuple[Scope, ...]:

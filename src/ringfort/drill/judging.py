@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from ringfort.drill.attacks import Attack, Probe
 from ringfort.drill.declaration import Place, PlaceKind
-from ringfort.drill.failures import Failure, mechanisms
+from ringfort.drill.failures import ESCAPED, Failure, mechanisms
 from ringfort.drill.fragments import CUTS, never_whole
 from ringfort.drill.frames import Kind
 from ringfort.environment import topology
 from ringfort.environment.model import Environment, Host
+from ringfort.proof.sandboxes import ROLES
 from ringfort.proof.verdict import Claim, Outcome, Packet, Refutation, Verdict
 
 if TYPE_CHECKING:
@@ -116,8 +117,12 @@ class Judge:
 
         packet = packet_of(probe)
         failed = set(mechanisms(self._environment, failure)) if failure is not None else set()
-        if probe.place.kind is PlaceKind.HOST:
-            failed.add(f"host-firewall:{probe.place.name}")  # the attacker owns the sender
+        failure_kind = failure.kind if failure is not None else ""
+        sender = self._environment.hosts[probe.place.name] if probe.place.kind is PlaceKind.HOST else None
+        if sender is not None and sender.hypervisor and probe.attack in _DIRECT and failure_kind != ESCAPED:
+            return None  # it ends at its link: no rule of its sandbox ever sees it
+        if sender is not None and not sender.hypervisor:
+            failed.add(f"host-firewall:{sender.name}")  # the attacker owns the sender, and not a guest's sandbox
         if probe.place.kind is PlaceKind.ROUTER:
             failed.add(f"router-filter:{probe.place.name}")
         way = stages(self._environment, packet, receiver, active, direct=probe.attack in _DIRECT)
@@ -156,6 +161,8 @@ def witness_probe(environment: Environment, refutation: Refutation) -> Probe | N
     packet = refutation.packet
     if packet is None or refutation.claim not in (CLOSED, DEPTH) or packet.identity == "stolen":
         return None
+    if refutation.kind in ROLES:
+        return None  # of a sandbox that does less than its part; what others refuse gets nowhere all the same
     kinds = {"tcp": Kind.TCP, "udp": Kind.UDP, "icmp": Kind.ICMP, "icmpv6": Kind.ICMP}
     receiver = _receiver(environment, refutation)
     kind = kinds.get(packet.protocol)
@@ -181,7 +188,7 @@ def witness_probe(environment: Environment, refutation: Refutation) -> Probe | N
 
 def _receiver(environment: Environment, refutation: Refutation) -> Host | None:
     """The host that the witness reaches: the last on its path."""
-    names = [hop.device[5:] for hop in refutation.path if hop.device.startswith("host:")]
+    names = [hop.device.partition(":")[2] for hop in refutation.path if hop.device.startswith(("host:", "sandbox:"))]
     return environment.hosts.get(names[-1]) if names else None
 
 

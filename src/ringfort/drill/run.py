@@ -26,6 +26,7 @@ from ringfort.drill.taken_controller import controller_believed, controller_take
 from ringfort.drill.targets import quick_scopes
 from ringfort.drill.tools import Tools, tools
 from ringfort.environment.model import Environment
+from ringfort.environment.topology import instances
 from ringfort.errors import RingfortError
 from ringfort.lab.lab import Lab
 from ringfort.proof.verdict import Verdict
@@ -185,11 +186,14 @@ class _Drill:
         with self._lab.without(*failures.mechanisms(self._environment, failure)):
             if segment:
                 self._tools.range.isolated[segment] = False
+            if failure.kind == failures.ESCAPED:
+                self._tools.wire.escaped = frozenset(instances(self._environment)[failure.subject])
             try:
                 self._assault.attack(failure, str(failure))
                 if failure.kind == "router-taken-over":
                     self._handshakes.borrow(failure)
             finally:
+                self._tools.wire.escaped = frozenset()
                 if segment:
                     self._tools.range.isolated[segment] = True
 

@@ -26,7 +26,7 @@ class Targets:
         self._internet = _by_target(attacks.from_internet(hosts))
         self._hosts = {name: _by_target(attacks.from_host(name, aims(environment, name))) for name in hosts}
         self.is_sample = len(hosts) > MOST_AIMS
-        self._routers = list(attacks.at_routers())
+        self._routers = [*attacks.at_routers(), *attacks.at_metadata()]
         self.number = (
             sum(map(len, self._internet.values()))
             + sum(len(probes) for found in self._hosts.values() for probes in found.values())

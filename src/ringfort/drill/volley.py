@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 from ringfort.drill import fragments, frames
 from ringfort.drill.attacks import Attack, Probe
-from ringfort.drill.cells import NEVER_WHOLE
+from ringfort.drill.cells import NEVER_WHOLE, NOT_ROUTED
 from ringfort.drill.counters import Counters
 from ringfort.drill.declaration import Place, PlaceKind
 from ringfort.drill.wire import Wire
 from ringfort.environment.model import Environment
-from ringfort.environment.topology import Device, DeviceKind
+from ringfort.environment.topology import Device, DeviceKind, device_of, gateway_mac
 from ringfort.lab import nft
 from ringfort.lab.lab import Lab
 from ringfort.network import reasons
@@ -31,11 +31,20 @@ POLL_SECONDS = 0.0005
 SHARE_OF_ATTEMPTS = 0.8
 """How much of what scan detection allows a source is used before it is made to forget."""
 
-_MECHANISM = {DeviceKind.SWITCH: "port-security", DeviceKind.ROUTER: "router-filter", DeviceKind.HOST: "host-firewall"}
+_MECHANISM = {
+    DeviceKind.SWITCH: "port-security",
+    DeviceKind.ROUTER: "router-filter",
+    DeviceKind.HOST: "host-firewall",
+    DeviceKind.SANDBOX: "sandbox-filter",
+}
 _REASONS = {
     DeviceKind.ROUTER: frozenset(reason.name for reason in reasons.ROUTER_REASONS),
     DeviceKind.SWITCH: frozenset(reason.name for reason in reasons.SWITCH_REASONS),
     DeviceKind.HOST: frozenset(reason.name for reason in reasons.HOST_REASONS),
+    # The reports of multicast listeners that the sandbox's own kernel would send are no probes.
+    DeviceKind.SANDBOX: frozenset(
+        reason.name for reason in reasons.SANDBOX_REASONS if reason != reasons.SANDBOX_ITSELF
+    ),
 }
 _NOT_OURS = {
     reasons.INVALID.name,  # answers to probes, which go to the true owner of a borrowed address
@@ -189,7 +198,7 @@ class Range:
         tags: Tags,
     ) -> Outcome:
         """Wait until every probe is accounted for, or nothing more happens."""
-        silent = sum(self._is_isolated(probe) or _is_never_whole(probe) for probe in volley)
+        silent = sum(self._is_ignored(probe) or self._is_isolated(probe) or _is_never_whole(probe) for probe in volley)
         arrived: dict[int, tuple[Probe, Device]] = {}
         accounted, deadline = -1, time.monotonic() + SETTLE_SECONDS
         while True:
@@ -217,9 +226,11 @@ class Range:
         found: Counter[tuple[Device, str]] = Counter()
         ignored = _NOT_OURS - {reasons.INVALID.name} if attack is Attack.HOST_NOT_NEW else _NOT_OURS
         for device in devices:
-            known = _REASONS[device.kind]
+            known = _REASONS[device.kind] - ignored
+            if device.kind is DeviceKind.SANDBOX:  # it judges what a guest sends, which owns no other firewall
+                known |= {reasons.UNDECLARED_OUT.name}
             for name, packets in self._counters.read(device).items():
-                if name in known and name not in ignored:
+                if name in known:
                     found[device, name] = packets
         return found
 
@@ -229,12 +240,22 @@ class Range:
             return False
         return self.isolated[self._environment.hosts[probe.place.name].segment]
 
+    def _is_ignored(self, probe: Probe) -> bool:
+        """Whether a guest's frame is for another station than its gateway: its sandbox takes no notice of it."""
+        host = self._environment.hosts.get(probe.place.name) if probe.place.kind is PlaceKind.HOST else None
+        if host is None or not host.hypervisor or host.name in self._wire.escaped:
+            return False
+        return probe.destination_mac != gateway_mac(self._environment, host.segment)
+
     def _explain_silence(self, volley: list[Probe], outcome: Outcome) -> None:
         """Ascribe what nobody counted to isolation and to reassembly, as many as they must have stopped."""
         for probe in volley:
             if outcome.missing <= 0:
                 return
-            if self._is_isolated(probe):
+            if self._is_ignored(probe):
+                outcome.refused_by[f"{NOT_ROUTED}:{probe.place.name}"] += 1
+                outcome.reasons[NOT_ROUTED] += 1
+            elif self._is_isolated(probe):
                 segment = self._environment.hosts[probe.place.name].segment
                 outcome.refused_by[f"port-security:{segment}"] += 1
                 outcome.reasons["isolated"] += 1
@@ -253,6 +274,8 @@ class Range:
         environment = self._environment
         if place.kind is PlaceKind.HOST:
             host = environment.hosts[place.name]
+            if host.hypervisor and host.name not in self._wire.escaped:
+                yield device_of(host)
             yield Device(DeviceKind.SWITCH, host.segment)
             yield Device(DeviceKind.ROUTER, self._active[host.site])
         elif place.kind is PlaceKind.INTERNET:
@@ -264,7 +287,7 @@ class Range:
         if place.kind is not PlaceKind.ROUTER or environment.routers[place.name].site != receiver.site:
             yield Device(DeviceKind.ROUTER, self._active[receiver.site])
         yield Device(DeviceKind.SWITCH, receiver.segment)
-        yield Device(DeviceKind.HOST, target)
+        yield device_of(receiver)
 
     def forget_scanners(self, among: Collection[str] | None = None) -> None:
         """Make the active routers (or some of them) forget whom they refused."""

@@ -48,8 +48,12 @@ class Wire:
         self._receivers: dict[int, tuple[Device, int, int, socket.socket]] = {}
         self._poll = select.epoll()
         self._active = lab.active()
+        self.escaped: frozenset[str] = frozenset()
+        """The instances in whose name the hypervisor itself sends, past their sandboxes."""
         for device in topology.devices(lab.environment):
-            if device.kind is not DeviceKind.SWITCH:
+            if device.kind is DeviceKind.SANDBOX:
+                self._listen(Device(DeviceKind.HOST, device.name))  # what the guest gets
+            elif device.kind is not DeviceKind.SWITCH:
                 self._listen(device)
 
     def __enter__(self) -> Self:
@@ -126,6 +130,8 @@ class Wire:
     def _outlet(self, probe: Probe) -> tuple[Device | str, str]:
         """The namespace and interface that a probe leaves by; from the internet, the provider's port to the router."""
         name = probe.place.name
+        if probe.place.kind is PlaceKind.HOST and name in self.escaped:
+            return Device(DeviceKind.SANDBOX, name), topology.SANDBOX_UPLINK
         if probe.place.kind is PlaceKind.HOST:
             return Device(DeviceKind.HOST, name), topology.HOST_INTERFACE
         if probe.place.kind is PlaceKind.ROUTER:

@@ -92,10 +92,12 @@ class Plane:
         return list(dict.fromkeys(name for flow in flows for name in flow.operators))
 
     def states(self) -> dict[str, Path]:
-        """Every host -> the state directory of the node that enforces it."""
+        """Every host -> the state directory of the node that enforces it. Not of instances: no node is in a guest."""
         nodes = {machine: node_host(self.environment, machine) for machine in devices_by_machine(self.environment)}
         return {
-            host.name: self.node_directory(nodes[host.machine]) / "state" for host in self.environment.hosts.values()
+            host.name: self.node_directory(nodes[host.machine]) / "state"
+            for host in self.environment.hosts.values()
+            if not host.hypervisor
         }
 
     def operator(self) -> tuple[str, str]:
