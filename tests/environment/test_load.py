@@ -24,7 +24,7 @@ def addresses(environment: Environment, host: str) -> list[str]:
 def test_the_example_is_sound() -> None:
     environment = load(EXAMPLE)
     assert len(environment.sites) == 2
-    assert len(environment.segments) == 12
+    assert len(environment.segments) == 14
     assert len(environment.hosts) >= 28
 
 
