@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from ringfort.control.client import Client, Endpoint
 from ringfort.environment.model import Tls
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.gateway import process, runtime
 from ringfort.gateway.haproxy import Files
+from ringfort.identity.certificates import authority_key_id
 from ringfort.identity.store import read_credential
 from ringfort.kernel.processes import Process
-from ringfort.lab import gates, state
+from ringfort.lab import authority, gates, state
 from ringfort.lab.authority import host_holder, operator_holder, service_holder
 from ringfort.lab.client import Outcome, call
 from ringfort.lab.lab import Lab
@@ -209,6 +213,27 @@ def test_services_have_certificates_that_their_nodes_asked_for(lab: Lab) -> None
     assert [str(address) for address in made.addresses] == [APP]
     answer = call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk"))
     assert answer.identity == "spiffe://lab.example/service/app"
+
+
+def test_who_is_revoked_at_the_controller_is_refused_by_enforcement_points_within_seconds(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Nobody is told but the controller: it signs, nodes hear of it, their HAProxies refuse."""
+    desk = lab.environment.hosts["desk"]
+    shutil.copy(lab.keys / authority.ROOT_FILE, tmp_path)
+    lost = authority.key_file(tmp_path, "lost")
+    lost.write_bytes(lab.authority().issue(desk.identity, desk.addresses, datetime.now(UTC)))
+
+    def outcome() -> Outcome:
+        return call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder="lost", keys=tmp_path).outcome
+
+    assert outcome() is Outcome.ADMITTED
+    leaf, bob = (read_credential(file) for file in (lost, authority.key_file(lab.keys, operator_holder("bob", "desk"))))
+    form = {"authority": authority_key_id(leaf.leaf), "serial": f"{leaf.leaf.serial_number:x}", "reason": "lost"}
+    with lab.inside(host("desk")), Client.platform(Endpoint(CONTROL, 9440), bob, lab.authority().bundle) as client:
+        client.call("POST", "/v1/revocations", form, reason="INC-1")
+    assert until(lambda: outcome() is Outcome.REFUSED, 5) < 5
+    assert call(lab, host("desk"), APP, 8443, tls=Tls.MUTUAL, holder=host_holder("desk")).outcome is Outcome.ADMITTED
 
 
 def drifts(lab: Lab) -> int:
