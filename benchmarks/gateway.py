@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import socket
@@ -154,9 +153,6 @@ def served(directory: Path, name: str, edge: Edge) -> Iterator[int]:
     """The edge; gives its process."""
     account = process.account()
     place = Place(str(directory / name), account)
-    Path(place.directory).mkdir(mode=0o700)
-    if account:
-        os.chown(place.directory, pwd.getpwnam(account).pw_uid, -1)
     running.apply(edge, place, write_private)
     found = process.running(place)
     assert found is not None

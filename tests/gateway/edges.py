@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import os
-import pwd
 import shutil
 import socket
 import ssl
@@ -196,9 +194,6 @@ def world() -> Iterator[World]:
     edge = Edge((ip_address(EDGE),), (), plain_port=free_port(), tls_port=free_port(), alive_port=free_port())
     account = process.account()
     place = Place(str(directory / "edge"), account)
-    Path(place.directory).mkdir(mode=0o700)
-    if account:
-        os.chown(place.directory, pwd.getpwnam(account).pw_uid, -1)
     (directory / "public-root.pem").write_bytes(to_pem([root.certificate]))
     made = World(directory, root, issuer, edge, place)
     try:

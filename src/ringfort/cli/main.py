@@ -29,6 +29,7 @@ VERBS = {
     "deploy": "ringfort.cli.deploy",
     "application": "ringfort.cli.application",
     "instance": "ringfort.cli.instance",
+    "gateway": "ringfort.cli.gateway",
     "acme": "ringfort.cli.acme",
     "node": "ringfort.cli.node",
     "image": "ringfort.cli.image",

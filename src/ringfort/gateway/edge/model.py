@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from ringfort.environment.model import Address
 from ringfort.errors import RingfortError
@@ -20,6 +23,9 @@ _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.IGNORECASE)
 _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@/%?-]{0,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]{0,200}")
 PORTS = range(1, 65536)
+
+WRITTEN = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False)
+"""How these values are written in a file (`ringfort.gateway.edge.document`): as elsewhere, with hyphens."""
 
 
 class EdgeError(RingfortError):
@@ -68,6 +74,7 @@ def _check_port(port: int) -> None:
 class Server:
     """One instance of an application, or the place of one: ``name`` stays when another instance takes it."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     name: str
     address: Address
     port: int
@@ -92,6 +99,7 @@ class Health:
         fall: bad answers until visitors go elsewhere; ``rise``: good ones until they come back.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     path: str = ""
     seconds: int = 2
     fall: int = 2
@@ -115,6 +123,7 @@ class Endpoint:
         challenge_port: with passthrough, where the instances answer ACME's http-01 challenges; 0 is nowhere.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     name: str
     customer: str
     application: str
@@ -146,6 +155,7 @@ class Endpoint:
 class Limits:
     """What one customer's visitors may do at once, on one edge host."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     connections: int = 2_000
     requests_per_second: int = 2_000
 
@@ -158,6 +168,7 @@ class Limits:
 class SourceLimits:
     """What one visitor may do: an IPv4 address, or an IPv6 network of 64 bits."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     connections: int = 200
     new_connections_per_10_seconds: int = 500
 
@@ -178,6 +189,7 @@ class Edge:
         alive_port: on loopback; where HAProxy says that it is well.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     addresses: tuple[Address, ...]
     endpoints: tuple[Endpoint, ...]
     passthrough: tuple[Address, ...] = ()

@@ -16,6 +16,10 @@ from ringfort.gateway.edge.model import Edge, Endpoint, Server
 from ringfort.gateway.edge.render import Place, backends, render
 from ringfort.identity.certificates import UNREADABLE
 
+DIRECTORY = 0o711
+"""Mode of the edge's directory: HAProxy's account, which is shut in there, finds the way to its own socket by its name,
+and may neither list nor read what is root's."""
+
 Write = Callable[[Path, bytes], None]
 """Replaces a file, whole or not at all."""
 
@@ -51,7 +55,9 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
     """
     usable, without = with_usable_certificates(edge)
     wanted = render(usable, place)
-    Path(place.directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = Path(place.directory)
+    directory.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
+    directory.chmod(DIRECTORY)
     with servers.changing(place):
         had = servers.everything(place) if process.loaded(place) else []
         before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
