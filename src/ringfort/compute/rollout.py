@@ -1,0 +1,110 @@
+"""A new version, one group of instances after the other: a pure function from how they are to what may be done next.
+
+Nothing is remembered between two steps: what is updated can be seen from what the instances are told to run. So a step
+may be taken by any controller, at any time, and twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ringfort.compute.placement import update_domain
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """What an instance runs: which deployment, and which state of configuration and secrets."""
+
+    deployment: int
+    settings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One instance as it is.
+
+    Attributes:
+        told: what it should run.
+        is_healthy: whether it runs that, and is well.
+        is_placed: whether a node has it. One that waits for room holds nothing up, and fails nothing.
+        seconds: for how long it has been told so.
+    """
+
+    name: str
+    ordinal: int
+    told: Version
+    is_healthy: bool
+    is_placed: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Where an application should get.
+
+    Attributes:
+        floor: how many stay healthy meanwhile.
+        domains: in how many groups it is updated.
+        seconds: how long an instance may take to become healthy.
+        was_reached: whether all instances have been healthy in this version before: then it is not the version's fault
+            if one is not.
+    """
+
+    version: Version
+    count: int
+    floor: int
+    domains: int
+    seconds: float
+    was_reached: bool = False
+
+
+class State(StrEnum):
+    """How an update stands."""
+
+    DONE = "done"
+    GOING = "going"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What may be done now.
+
+    Attributes:
+        update: instances to tell the new version.
+        surge: whether one more instance than wanted is needed, because none of them may be missing.
+    """
+
+    state: State
+    update: tuple[str, ...] = ()
+    surge: bool = False
+
+
+def next_step(goal: Goal, instances: Iterable[Instance]) -> Step:
+    """What may be done now so that never fewer than ``goal.floor`` instances are healthy because of it.
+
+    Instances that are not healthy are told the new version at once: nothing is lost by it. Healthy ones follow group by
+    group, when all that were told before are healthy, and as many at once as the floor leaves. If one that was told is
+    not healthy in time, the version has failed, and nobody else is told.
+    """
+    known = sorted(instances, key=lambda one: one.ordinal)
+    old = [one for one in known if one.told != goal.version]
+    new = [one for one in known if one.told == goal.version and one.is_placed]
+    unwell = [one for one in new if not one.is_healthy]
+    if not goal.was_reached and any(one.seconds > goal.seconds for one in unwell):
+        return Step(State.FAILED)
+    wanted = [one for one in known if one.ordinal < goal.count]
+    is_whole = len(wanted) == goal.count and all(one.told == goal.version and one.is_healthy for one in wanted)
+    if is_whole or (goal.was_reached and not old):
+        return Step(State.DONE)
+    update = [one.name for one in old if not one.is_healthy]
+    healthy = [one for one in old if one.is_healthy]
+    if healthy and not unwell:
+        group = min(update_domain(one.ordinal, goal.domains) for one in healthy)
+        spare = max(0, sum(one.is_healthy for one in known) - goal.floor)
+        turn = [one.name for one in healthy if update_domain(one.ordinal, goal.domains) == group]
+        update += turn[:spare]
+    has_spare = len(known) > goal.count
+    return Step(State.GOING, tuple(update), goal.floor >= goal.count and (bool(healthy) or has_spare))
