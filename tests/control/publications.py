@@ -39,7 +39,7 @@ class Approvers:
     def next(self, signatures: int = 2) -> dict[str, str]:
         """The next version, as it is sent."""
         number = self.last.version + 1 if self.last else 1
-        control = Control("app", "", self.operators, Origin("test.yaml", 1, 1)) if self.operators else None
+        control = Control("app", "", "", "", self.operators, Origin("test.yaml", 1, 1)) if self.operators else None
         text = to_bytes(replace(sound(), name=f"test-{number}", control=control))
         targets = next_targets(self.last, text, {}, datetime.now(UTC))
         if signatures >= 2:

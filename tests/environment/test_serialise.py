@@ -80,7 +80,7 @@ def environments(draw: st.DrawFn) -> Environment:
         flows=each(world.flows, reason=WORDS, operators=st.lists(NAMES, max_size=2).map(tuple)),
         scan_detection=draw(st.builds(ScanDetection, NUMBERS, NUMBERS, NUMBERS)),
         connection_limit=draw(st.builds(ConnectionLimit, NUMBERS)),
-        control=draw(st.none() | st.builds(Control, services, st.just("") | services, OPERATORS, ORIGINS)),
+        control=draw(st.none() | st.builds(Control, services, *[st.just("") | services] * 3, OPERATORS, ORIGINS)),
     )
 
 

@@ -68,8 +68,18 @@ class Endpoint:
 class Client:
     """Calls one controller, on one connection for as long as it lasts."""
 
-    def __init__(self, endpoint: Endpoint, context: ssl.SSLContext, bundle: Bundle, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        context: ssl.SSLContext,
+        bundle: Bundle,
+        seconds: float = SECONDS,
+        *,
+        at_home: bool = True,
+    ) -> None:
+        """Args: ``at_home``: the controller's certificate has to name the address that is called."""
         self._endpoint, self._context, self._bundle, self._seconds = endpoint, context, bundle, seconds
+        self._at_home = at_home
         self._connection: http.client.HTTPSConnection | None = None
 
     @classmethod
@@ -82,6 +92,9 @@ class Client:
         cls, endpoint: Endpoint, certificate: Path, key: Path, bundle: Bundle, seconds: float = SECONDS
     ) -> Self:
         """A caller with a certificate that a customer registered.
+
+        It may call an address at which controllers are published, which their certificates don't name: that it is a
+        controller's is checked, where it is used isn't.
 
         Raises:
             ControlError: the files hold no certificate and its key.
@@ -97,7 +110,7 @@ class Client:
             raise ControlError(
                 "certificate-unusable", f"{certificate} and {key} are no certificate and its key"
             ) from error
-        return cls(endpoint, context, bundle, seconds)
+        return cls(endpoint, context, bundle, seconds, at_home=False)
 
     def get(self, path: str) -> Any:  # noqa: ANN401  # whatever JSON holds
         """The answer to a reading call.
@@ -183,7 +196,7 @@ class Client:
             connection.connect()
             assert isinstance(connection.sock, ssl.SSLSocket)
             try:
-                address = connection.sock.getpeername()[0]
+                address = connection.sock.getpeername()[0] if self._at_home else None
                 peer(connection.sock, address, self._bundle, now(), expected=roles(Role.CONTROLLER))
             except RingfortError:
                 self.close()

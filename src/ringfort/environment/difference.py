@@ -124,7 +124,7 @@ def _settings(old: Environment, new: Environment) -> Iterator[Change]:
     two = _text(new.backbone.networks) if new.backbone else ""
     if one != two:
         yield Change("environment", "backbone", one, two)
-    one, two = (_text((e.control.controller, e.control.witness)) if e.control else "" for e in (old, new))
+    one, two = (_text(tuple(e.control.services.values())) if e.control else "" for e in (old, new))
     if one != two:
         yield Change("environment", "control", one, two)
     yield from _operators(old, new)

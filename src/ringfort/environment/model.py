@@ -242,13 +242,24 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The control plane: names of the services of the controllers and, or "", of the audit log's witnesses; and what
-    its operators may act as, () when that is said elsewhere."""
+    """The control plane: names of its services, "" for those that there aren't; and what its operators may act as, ()
+    when that is said elsewhere.
+
+    ``customers`` is where controllers hear customers; ``door`` hands on there, unread, what the internet sends.
+    """
 
     controller: str
     witness: str
+    customers: str
+    door: str
     operators: tuple[Operator, ...]
     origin: Origin
+
+    @property
+    def services(self) -> dict[str, str]:
+        """What it is to the control plane -> the name of the service, of those that there are."""
+        named = {"controller": self.controller, "witness": self.witness, "customers": self.customers, "door": self.door}
+        return {role: name for role, name in named.items() if name}
 
 
 @dataclass(frozen=True, slots=True)

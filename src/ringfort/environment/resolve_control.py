@@ -16,7 +16,8 @@ def resolve_control(draft: Draft) -> None:
     if form is None:
         return
     known = True
-    for key, name in (("controller", form.controller), ("witness", form.witness)):
+    for key in ("controller", "witness", "customers", "door"):
+        name: str = getattr(form, key)
         if name and name not in draft.services:
             known = False
             if not draft.is_broken("services", name):
@@ -26,7 +27,7 @@ def resolve_control(draft: Draft) -> None:
     operators = tuple(_operators(draft, form))
     if known:
         origin = draft.declaration.at("control").origin
-        draft.control = Control(form.controller, form.witness, operators, origin)
+        draft.control = Control(form.controller, form.witness, form.customers, form.door, operators, origin)
 
 
 def _operators(draft: Draft, form: ControlForm) -> Iterator[Operator]:

@@ -224,6 +224,10 @@ class ControlForm(Form):
     """The service of the controllers; every node's host needs a flow to it."""
     witness: Name = ""
     """The service of the audit log's witness; best at another site than the controller's."""
+    customers: Name = ""
+    """The service where controllers hear customers, with the certificates that these registered."""
+    door: Name = ""
+    """The service on edge hosts that hands on to it, unread, what the internet sends."""
     operators: dict[Name, OperatorForm] = Field(default={})
     """People who call controllers, by the name in their certificates; without it the controllers' own files say."""
 

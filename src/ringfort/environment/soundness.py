@@ -110,8 +110,7 @@ def _dangling(e: Environment) -> Iterator[str]:
         yield from _lost(f"published.{number}", "provider", (item.provider,), e.providers)
         yield from _lost(f"published.{number}", "host", (item.host,), e.hosts)
     if e.control is not None:
-        named = [name for name in (e.control.controller, e.control.witness) if name]
-        yield from _lost("control", "service", named, e.services)
+        yield from _lost("control", "service", e.control.services.values(), e.services)
         for operator in e.control.operators:
             yield from _lost(f"control.operators.{operator.name}", "site", operator.sites, e.sites)
 

@@ -209,10 +209,17 @@ def lab_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]
     """By host, the checks of the services that the lab plays; those of the control plane check for themselves."""
     control_ = environment.control
     own = {control_.controller, control_.witness} if control_ else set()
-    return {
-        host: tuple(check for check in checks if check.service not in own)
-        for host, checks in identity_checks(environment).items()
-    }
+    return _without(own, identity_checks(environment))
+
+
+def _played(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]:
+    """By host, the checks of the services whose process the lab plays: none of the control plane's."""
+    control_ = environment.control
+    return _without(set(control_.services.values()) if control_ else set(), identity_checks(environment))
+
+
+def _without(names: set[str], checks: Mapping[str, tuple[IdentityCheck, ...]]) -> dict[str, tuple[IdentityCheck, ...]]:
+    return {host: tuple(check for check in own if check.service not in names) for host, own in checks.items()}
 
 
 def _authority(environment: Environment, changes: Changes) -> None:
@@ -231,7 +238,7 @@ def _services(environment: Environment, changes: Changes, progress: Progress) ->
     hosts = [namespace_name(environment, Device(DeviceKind.HOST, host)) for host in environment.hosts]
     inodes = {name: inode for name in hosts if (inode := netns.identity(name)) is not None}
     checks = lab_checks(environment)
-    wanted = listeners.listeners(environment, checks, inodes)
+    wanted = listeners.listeners(environment, _played(environment), inodes)
     digest = listeners.digest(wanted)
     is_kept = _is_running(environment.name, digest) if wanted else not control.running(environment.name)
     was_running = bool(control.running(environment.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -45,11 +46,24 @@ class Answer:
 def opening(environment: Environment, service: str) -> bytes:
     """What a caller has to say first: nothing to most services; controllers and witnesses speak HTTP."""
     control = environment.control
+    if control is not None and service in (control.customers, control.door) and service:
+        return _hello()
     if control is not None and service == control.controller:
         return b"GET /v1/environment HTTP/1.1\r\nHost: controller\r\nConnection: close\r\n\r\n"
     if control is not None and service == control.witness:
         return b"POST /add-checkpoint HTTP/1.1\r\nHost: witness\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     return b""
+
+
+def _hello() -> bytes:
+    """How a customer begins a TLS 1.3 connection with a controller; whoever is there answers it."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version, made.check_hostname = ssl.TLSVersion.TLSv1_3, False
+    made.verify_mode = ssl.CERT_NONE
+    with contextlib.suppress(ssl.SSLWantReadError):
+        made.wrap_bio(coming, going).do_handshake()
+    return going.read()
 
 
 def admits(line: str) -> bool:
@@ -136,6 +150,7 @@ def _service_at(environment: Environment, address: str, port: int) -> str:
 
 def _converse(connection: socket.socket, keys: Path, tls: Tls, holder: str, words: bytes) -> Answer:
     if tls is Tls.NONE:
+        connection.sendall(words)
         return _first_line(connection, "")
     with context(keys, holder).wrap_socket(connection) as secured:
         if words:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ringfort.lab import approvers, controller, nodes, probing, processes, publishing, witness
+from ringfort.lab import approvers, controller, door, nodes, probing, processes, publishing, witness
 from ringfort.lab.plane import Plane, Progress
 
 
@@ -36,6 +36,7 @@ def converge(plane: Plane, progress: Progress) -> int:
         version = publishing.publish(plane, client, progress)
         nodes.enrol(plane, client, progress)
     nodes.confirmed(plane, version, progress)
+    door.start(plane)
     return version
 
 

@@ -9,6 +9,7 @@ import signal
 from ringfort.audit import keys as audit_keys
 from ringfort.audit.notes import COSIGNATURE
 from ringfort.errors import RingfortError
+from ringfort.gateway.haproxy import LOOPBACK
 from ringfort.lab import approvers, authority, processes, state
 from ringfort.lab.plane import Plane, Progress, literal
 
@@ -49,6 +50,7 @@ def start(plane: Plane, progress: Progress) -> None:
 def _configuration(plane: Plane) -> str:
     port = plane.serving(plane.control.controller)[1]
     listen = [f"{literal(address)}:{port}" for address in plane.addresses(plane.control.controller)]
+    behind = plane.control.customers  # its enforcement point is in front
     lines = [
         f"database = {json.dumps(f'sqlite:///{plane.directory}/controller.db')}",
         f"credential = {json.dumps(plane.credential(plane.control.controller))}",
@@ -56,6 +58,7 @@ def _configuration(plane: Plane) -> str:
         f"online_key = {json.dumps(str(approvers.key_file(plane.directory / 'approvers', approvers.ONLINE)))}",
         "[listen]",
         f"platform = {json.dumps(listen)}",
+        *([f"customers = {json.dumps([f'{LOOPBACK}:{plane.serving(plane.control.customers)[1]}'])}"] if behind else []),
     ]
     roles = ["network-operator", "security-officer", "auditor"]
     for number, name in enumerate(plane.operators):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from ringfort.errors import RingfortError
@@ -22,13 +22,16 @@ CONTROLLER = "controller"
 """The name of the controller's process."""
 
 
-def start(plane: Plane, name: str, host: str, words: list[str]) -> None:
-    """Start `ringfort` with these words in the namespace of a host; its output goes to the log of that name."""
+RINGFORT = (sys.executable, "-m", "ringfort")
+
+
+def start(plane: Plane, name: str, host: str, words: list[str], program: Sequence[str] = RINGFORT) -> None:
+    """Start a program with these words in the namespace of a host; its output goes to the log of that name."""
     log = os.open(plane.directory / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         with netns.inside(plane.place(host)):
             child = subprocess.Popen(
-                [sys.executable, "-m", "ringfort", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*program, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
     finally:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Environment
+from ringfort.environment.model import Environment, PortRange, Protocol, Tls
 from ringfort.environment.topology import Device, devices
 from ringfort.kernel import nft
-from ringfort.lab import client, control, gates, probing, processes, state
+from ringfort.lab import client, control, door, gates, probing, processes, state
 from ringfort.lab.authority import Authority
 from ringfort.lab.plane import Plane
 from ringfort.lab.shapes import namespace_name
@@ -78,9 +78,17 @@ def _control_checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:
             wanted.append((host, check))
             first = client.opening(plane.environment, name)
             targets.append(probing.Target(plane.place(host), plane.addresses(name), port, service.identity, first))
-    found: dict[str, tuple[IdentityCheck, ...]] = {}
+    found: dict[str, tuple[IdentityCheck, ...]] = {
+        host: (IdentityCheck(plane.control.door, Protocol.TCP, _ports(plane), Tls.NONE, frozenset()),)
+        for host in door.hosts(plane)
+        if processes.running(plane, door.name(host)) is not None
+    }
     for (host, check), heard in zip(wanted, probing.ask(Authority(plane.keys), targets), strict=True):
         enforced = probing.enforced(check, heard, plane.environment.trust_domain)
         if enforced is not None:
             found[host] = (*found.get(host, ()), enforced)
     return found
+
+
+def _ports(plane: Plane) -> tuple[PortRange, ...]:
+    return plane.environment.services[plane.control.door].ports

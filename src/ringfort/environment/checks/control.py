@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ringfort.environment.draft import Draft
-from ringfort.environment.model import OperatorRole, Protocol, Tier, Tls
+from ringfort.environment.model import Control, OperatorRole, Protocol, Tier, Tls
 from ringfort.environment.nodes import Place
 
 
@@ -14,12 +14,29 @@ def check_control(draft: Draft) -> None:
     _check_management(draft)
     if draft.control is None:
         return
-    for key, name in (("controller", draft.control.controller), ("witness", draft.control.witness)):
-        if name:
+    for key, name in draft.control.services.items():
+        if key != "door":
             _check_service(draft, key, name)
+    _check_door(draft, draft.control)
     _check_operators(draft)
     if not draft.declaration.broken.get("hosts"):  # else callers may be missing that were refused
         _check_nodes(draft, draft.control.controller)
+
+
+def _check_door(draft: Draft, control: Control) -> None:
+    """A door leads to where customers are heard, on one port, and reads nothing: whose TLS it is, it can't know."""
+    if not control.door:
+        return
+    door, place = draft.services[control.door], draft.declaration.at("control", "door")
+    flows = {(flow.source, flow.service) for flow in draft.flows.values()}
+    if not control.customers or (f"service:{control.door}", control.customers) not in flows:
+        message = f"'{control.door}' leads nowhere"
+        hint = f"name 'customers', and add a flow {{from: {control.door}, to: {control.customers or 'customers'}}}"
+        draft.problems.add("door-leads-nowhere", place, message, hint)
+    ports = [port for ports in door.ports for port in range(ports.first, ports.last + 1)]
+    if door.protocol is not Protocol.TCP or door.tls is not Tls.NONE or len(ports) != 1:
+        message = f"'{control.door}' is not one port of tcp that hands on unread"
+        draft.problems.add("door-reads", place, message, f"write {control.door}: {{protocol: tcp, ports: [9442]}}")
 
 
 def _check_operators(draft: Draft) -> None:

@@ -54,7 +54,7 @@ def _check_instance(draft: Draft, host: Host) -> None:
         problems.add("instance-manages", draft.host_place(host.name, "manages"), message, hint)
     control = draft.control
     for index, name in enumerate(form.services):
-        if control is not None and name in (control.controller, control.witness):
+        if control is not None and name in control.services.values():
             message = f"'{host.name}' is a customer's instance and serves '{name}', which controls everything"
             hint = "use a host in a segment of tier administration"
             problems.add("instance-controls", draft.host_place(host.name, "services", index), message, hint)
