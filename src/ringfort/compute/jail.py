@@ -7,6 +7,7 @@ libraries and this instance's disks. Limits on files and memory, and control gro
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from ringfort.compute.errors import SandboxError
+from ringfort.compute.guest import seccomp
 from ringfort.compute.machine import FIRMWARE, PROGRAM
 
 FIRMWARE_FILES = ("bios-microvm.bin", "qboot.rom")
@@ -44,6 +46,8 @@ def command(
     writable: Mapping[str, Path],
     devices: Sequence[Path],
     arguments: Sequence[str],
+    filter_: int,
+    program: Path = PROGRAM,
 ) -> list[str]:
     """The command that starts QEMU in its jail. Run it as root; it gives root up before QEMU starts.
 
@@ -51,6 +55,8 @@ def command(
         readable: files by the path that they have in the jail.
         writable: the same, to write to.
         devices: devices that are there under their own path.
+        filter_: descriptor from which the filter of system calls is read; see `system_calls`.
+        program: what runs in it; tests run what attacks it from inside.
     """
     words = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     if devices:
@@ -59,7 +65,7 @@ def command(
     words += ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--clearenv", "--hostname", "sandbox"]
-    for path in sorted({*needed(PROGRAM), *needed(ACCELERATOR), *(FIRMWARE / name for name in FIRMWARE_FILES)}):
+    for path in sorted({*needed(program), *needed(ACCELERATOR), *(FIRMWARE / name for name in FIRMWARE_FILES)}):
         words += ["--ro-bind", str(path.resolve()), str(path)]
     for inside, path in readable.items():
         words += ["--ro-bind", str(path), inside]
@@ -67,8 +73,16 @@ def command(
         words += ["--bind", str(path), inside]
     for path in devices:
         words += ["--dev-bind", str(path), str(path)]
-    words += ["--remount-ro", "/", "--chdir", "/", str(PROGRAM), *arguments]
+    words += ["--remount-ro", "/", "--seccomp", str(filter_), "--chdir", "/", str(program), *arguments]
     return [*_enter(limits), *words]
+
+
+def system_calls() -> int:
+    """A descriptor of the filter: what an application's filter refuses, and every new socket, of whatever family."""
+    descriptor = os.memfd_create("filter", 0)
+    os.write(descriptor, seccomp.program(families=()))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _enter(limits: Limits) -> list[str]:

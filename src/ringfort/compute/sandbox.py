@@ -34,8 +34,8 @@ from ringfort.compute.snapshots import Snapshot, copy_memory
 from ringfort.compute.taps import open_tap
 
 RUNTIME = Path("/dev/shm/ringfort")  # noqa: S108  # made below with a mode; memory, and nothing else may hold a guest's
-BOOT_SECONDS = 60.0
-ANSWER_SECONDS = 20.0
+BOOT_SECONDS = 120.0
+ANSWER_SECONDS = 30.0
 END_SECONDS = 5.0
 ENTROPY_BYTES = 64
 KVM = Path("/dev/kvm")
@@ -126,11 +126,12 @@ class Sandbox:
                 self.restore(snapshot)
             self.run(launch)
 
-    def boot(self, *, in_file: bool = False) -> None:
+    def boot(self, *, in_file: bool = False, seconds: float = BOOT_SECONDS) -> None:
         """Boot a guest that waits.
 
         Args:
             in_file: keep its memory in a file, as `snapshot` needs it.
+            seconds: that it may take.
 
         Raises:
             SandboxError: it isn't ready in time.
@@ -143,10 +144,8 @@ class Sandbox:
                     file.truncate(self.specification.memory << 20)
                 os.chown(memory, self.specification.uid, self.specification.uid)
             self._spawn(memory if in_file else None, None)
-            if not self._conversation.ready.wait(BOOT_SECONDS):
-                raise SandboxError(
-                    "sandbox-not-ready", f"{self.specification.name} was not ready in {BOOT_SECONDS:.0f} s"
-                )
+            if not self._conversation.ready.wait(seconds):
+                raise SandboxError("sandbox-not-ready", f"{self.specification.name} was not ready in {seconds:g} s")
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become a copy of a guest that waits.
@@ -323,7 +322,8 @@ class Sandbox:
         pairs = [socket.socketpair() for _ in range(3)]
         tap = open_tap(specification.wire.namespace, specification.wire.tap) if specification.wire else None
         theirs = [pair[1].fileno() for pair in pairs]
-        inherited = [*theirs, *(number for number in (tap, state) if number is not None)]
+        filter_ = jail.system_calls()
+        inherited = [*theirs, filter_, *(number for number in (tap, state) if number is not None)]
         files = Inside(
             application="/application" if specification.application else "",
             data="/data" if specification.disk else "",
@@ -332,7 +332,7 @@ class Sandbox:
         errors = (self._directory / "errors").open("wb")
         try:
             self._process = subprocess.Popen(
-                self._command(files, memory, Descriptors(theirs[0], theirs[1], theirs[2], tap, state)),
+                self._command(files, memory, Descriptors(theirs[0], theirs[1], theirs[2], tap, state), filter_),
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -343,8 +343,8 @@ class Sandbox:
             errors.close()
             for pair in pairs:
                 pair[1].close()
-            if tap is not None:
-                os.close(tap)
+            for number in (filter_, *([] if tap is None else [tap])):
+                os.close(number)
         monitor, control, log = (pair[0] for pair in pairs)
         self._guest = Conversation(control, log, LogFile(specification.log))
         self._monitor = Monitor(monitor)
@@ -355,7 +355,7 @@ class Sandbox:
                 "sandbox-not-started", f"QEMU does not start: {self._errors() or error.message}"
             ) from error
 
-    def _command(self, files: Inside, memory: Path | None, given: Descriptors) -> list[str]:
+    def _command(self, files: Inside, memory: Path | None, given: Descriptors, filter_: int) -> list[str]:
         specification = self.specification
         self._groups = cgroups.make(specification.name, specification.memory, specification.cpu_percent)
         readable = {files.kernel: specification.image.kernel, files.initrd: specification.image.initrd}
@@ -377,7 +377,7 @@ class Sandbox:
         )
         devices = [KVM] if specification.accelerator == "kvm" else []
         limits = jail.Limits(size, self._groups.directories)
-        return jail.command(specification.uid, limits, readable, writable, devices, arguments)
+        return jail.command(specification.uid, limits, readable, writable, devices, arguments, filter_)
 
     def _load(self, state: int) -> None:
         monitor = self._known_monitor

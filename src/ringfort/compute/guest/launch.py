@@ -51,7 +51,7 @@ class Launch:
     options: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     processes: int = 64
-    memory: int = 96
+    memory: int = 56
     layers: Layers = Layers()
 
 
@@ -63,7 +63,7 @@ def arguments(launch: Launch) -> list[str]:
         return list(launch.command)
     runner = RUNNERS[launch.runtime]
     code = f"import sys; sys.path.insert(0, {LIBRARY!r}); from ringfort.compute.guest.{runner} import main; main()"
-    return [PYTHON, "-I", "-S", "-B", "-c", code]
+    return [PYTHON, "-I", "-S", "-B", "-u", "-c", code]
 
 
 def environment(launch: Launch) -> dict[str, str]:

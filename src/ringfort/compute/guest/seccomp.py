@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+from collections.abc import Sequence
 
 from ringfort.compute.guest.system import prctl
 
@@ -46,8 +47,12 @@ GAP = (335, 423)
 Instruction = tuple[int, int, int, int]
 
 
-def program() -> bytes:
-    """The filter: struct sock_filter after struct sock_filter."""
+def program(families: Sequence[int] = FAMILIES) -> bytes:
+    """The filter: struct sock_filter after struct sock_filter.
+
+    Args:
+        families: of sockets that may be made.
+    """
     code: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
         (_JEQ, 1, 0, _X86_64),
@@ -67,9 +72,9 @@ def program() -> bytes:
         (_LOAD, 0, 0, _FIRST),
         *_answer((_JSET, NAMESPACES), errno.EPERM),
         (_LOAD, 0, 0, _NUMBER),
-        (_JEQ, 0, len(FAMILIES) + 2, SOCKET),
+        (_JEQ, 0, len(families) + 2, SOCKET),
         (_LOAD, 0, 0, _FIRST),
-        *[(_JEQ, len(FAMILIES) - place, 0, family) for place, family in enumerate(FAMILIES)],
+        *[(_JEQ, len(families) - place, 0, family) for place, family in enumerate(families)],
         (_RETURN, 0, 0, _ERRNO | errno.EAFNOSUPPORT),
         (_RETURN, 0, 0, _ALLOW),
     ]

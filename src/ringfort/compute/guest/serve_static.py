@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import threading
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -45,4 +46,11 @@ def main() -> None:
     folder = os.path.realpath(os.path.join("/app", options.get("directory", "public")))
 
     ThreadingHTTPServer.request_queue_size = 128
-    ThreadingHTTPServer(("", int(options["port"])), partial(Handler, directory=folder)).serve_forever()
+    handler = partial(Handler, directory=folder)
+    threads = [
+        threading.Thread(target=ThreadingHTTPServer(("", port), handler).serve_forever) for port in options["ports"]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
