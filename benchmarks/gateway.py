@@ -26,15 +26,13 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from benchmarks.enforcement_point import free_port
 from ringfort.gateway import process
 from ringfort.gateway.acme.authority import PublicRoot
 from ringfort.gateway.edge import running
+from ringfort.gateway.edge.certificates import issue
 from ringfort.gateway.edge.model import Edge, Endpoint, Health, Limits, Server, SourceLimits, TlsMode
 from ringfort.gateway.edge.render import CURVES, SUITES_12, SUITES_13, Place
-from ringfort.identity.certificates import new_key, to_pem
 from ringfort.lab.state import write_private
 
 NAME = "www.shop.example"
@@ -164,11 +162,9 @@ def served(directory: Path, name: str, edge: Edge) -> Iterator[int]:
 
 def certificate(directory: Path) -> str:
     """The file of a certificate, P-256."""
-    key, now = new_key(), datetime.now(UTC)
-    issuer = PublicRoot.create("benchmark", now).issuer(["shop.example"], now)
-    pem = to_pem([issuer.issue([NAME], key.public_key(), now), issuer.certificate])
+    now = datetime.now(UTC)
     path = directory / "certificate.pem"
-    write_private(path, pem + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private(path, issue(PublicRoot.create("benchmark", now).issuer(["shop.example"], now), NAME, now))
     return str(path)
 
 

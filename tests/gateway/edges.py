@@ -16,14 +16,13 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from ringfort.gateway import process
 from ringfort.gateway.acme.authority import PublicIssuer, PublicRoot
 from ringfort.gateway.edge import running
+from ringfort.gateway.edge.certificates import issue
 from ringfort.gateway.edge.model import Edge, Endpoint, Health, Server, TlsMode
 from ringfort.gateway.edge.render import Place
-from ringfort.identity.certificates import new_key, to_pem
+from ringfort.identity.certificates import to_pem
 from ringfort.lab.state import write_private
 
 EDGE = "127.0.0.1"
@@ -113,12 +112,8 @@ class World:
 
     def certificate(self, name: str, now: datetime | None = None) -> str:
         """The file of a new certificate."""
-        key = new_key()
-        leaf = self.issuer.issue([name], key.public_key(), now or datetime.now(UTC))
-        pem = to_pem([leaf, self.issuer.certificate])
-        pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path = self.directory / f"{name}.pem"
-        write_private(path, pem)
+        write_private(path, issue(self.issuer, name, now or datetime.now(UTC)))
         return str(path)
 
     def application(self, name: str, tls: ssl.SSLContext | None = None) -> Application:

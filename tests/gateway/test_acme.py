@@ -22,10 +22,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from ringfort.gateway.acme import nonces, validation
+from ringfort.gateway.acme import jws, nonces, validation
 from ringfort.gateway.acme.authority import LEAF_LIFETIME, PublicRoot
-from ringfort.gateway.acme.jws import LONGEST_RSA
+from ringfort.gateway.acme.database import Database
 from ringfort.gateway.acme.model import Limits
+from ringfort.gateway.acme.names import FileNames
+from ringfort.gateway.acme.problems import AcmeError
+from ringfort.gateway.acme.service import Service
 from ringfort.identity.errors import IdentityError
 from tests.control import postgres
 from tests.gateway.acme_world import NAMES, Acme, Answer, Client, Key, acme, b64, csr, gateway_at, start
@@ -166,7 +169,7 @@ def hostile(client: Client) -> Iterator[tuple[str, object, set[str]]]:
     small = rsa.generate_private_key(65537, 1024).public_key().public_numbers()
     weak = {"kty": "RSA", "n": b64(small.n.to_bytes(128, "big")), "e": "AQAB"}
     yield "a short RSA key", body(key, good(alg="RS256", jwk=weak)), {"badPublicKey"}
-    huge = {"kty": "RSA", "n": b64(b"\xff" * (LONGEST_RSA // 8 + 8)), "e": "AQAB"}
+    huge = {"kty": "RSA", "n": b64(b"\xff" * (jws.LONGEST_RSA // 8 + 8)), "e": "AQAB"}
     yield "a giant RSA key", body(key, good(alg="RS256", jwk=huge)), {"badPublicKey"}
     yield "no key", body(key, good(jwk=None)), bad
     yield "a key and an account", body(key, good(kid=url)), bad
@@ -616,6 +619,36 @@ def test_at_the_same_moment_a_nonce_is_good_once_and_an_order_gives_one_certific
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: Client(world.server, same).register().account, range(8)))
     assert len(set(made)) == 1
+
+
+def test_what_is_long_over_is_forgotten_and_stolen_keys_are_not(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    issuer = PublicRoot.create("tests", now).issuer(["shop.example"], now, timedelta(days=700))
+    (tmp_path / "names.json").write_text(json.dumps(NAMES))
+    database = Database(f"sqlite:///{tmp_path / 'acme.db'}")
+    service = Service(database, issuer, FileNames(tmp_path / "names.json"))
+    account = service.add_account(jws.read_key(Key().jwk), now)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    orders = []
+    for reason, key in enumerate(keys):
+        order = service.add_order(account, {"identifiers": [{"type": "dns", "value": WWW}]}, now)
+        (one,) = order.authorisations
+        service.begin(account, one.id, now)
+        service.finish(one.id, None, now)
+        done = service.finalize(account, order.id, csr([WWW], key), now)
+        orders.append(done)
+        (leaf, _) = x509.load_pem_x509_certificates(service.certificate(account, str(done.certificate)).chain.encode())
+        service.revoke(account, leaf.public_bytes(Encoding.DER), reason, now)
+    service.keep_house(now + timedelta(days=8))
+    with pytest.raises(AcmeError, match="nothing of that name"):
+        service.order(account, orders[0].id)
+    assert service.certificate(account, str(orders[0].certificate)).is_revoked
+    service.keep_house(now + timedelta(days=120))
+    with pytest.raises(AcmeError, match="nothing of that name"):
+        service.certificate(account, str(orders[0].certificate))
+    assert service.certificate(account, str(orders[1].certificate)).is_revoked, "its key was stolen"
+    assert x509.load_der_x509_crl(service.revocation_list(now + timedelta(days=120))).next_update_utc is not None
+    database.close()
 
 
 # The authority

@@ -491,6 +491,19 @@ def test_an_instance_that_was_left_in_between_is_brought_back(edge: World, app: 
             assert ask(connection, WWW)[0] == 200
 
 
+def test_a_map_that_was_changed_by_hand_is_noticed_and_mended(edge: World, app: Application) -> None:
+    """Another customer's name that leads here, or a limit that is gone."""
+    edge.serve(edge.endpoint(WWW, app.server()), limits={"acme": Limits(requests_per_second=500)})
+    for name, key, value in (("requests", "acme", "100000"), ("here", WWW, "elsewhere")):
+        runtime.order(edge.place.socket, f"set map {edge.place.map(name)} {key} {value}")
+        assert not running.is_current(edge.edge, edge.place)
+        assert edge.serve(*edge.edge.endpoints).process == "kept"
+        assert running.is_current(edge.edge, edge.place)
+    with edge.visit(WWW) as connection:
+        assert ask(connection, WWW)[0] == 200
+    edge.serve(*edge.edge.endpoints, limits={})
+
+
 def test_an_instance_that_is_unwell_gets_no_visitors(edge: World) -> None:
     good, bad = edge.application("good"), edge.application("bad")
     edge.serve(edge.endpoint(WWW, good.server(), bad.server()))

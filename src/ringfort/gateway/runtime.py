@@ -87,6 +87,25 @@ def replace_entries(path: str, file: str, wanted: Iterable[str]) -> None:
     order(path, f"commit acl @{version} {file}")
 
 
+def map_entries(path: str, file: str) -> list[str]:
+    """What a map that was loaded from ``file`` holds now: keys with their values, sorted."""
+    answer = ask(path, f"show map {file}")
+    if answer.startswith("Unknown"):
+        raise RuntimeRefusedError(f"HAProxy has no map {file}")
+    return sorted(line.split(" ", 1)[1].strip() for line in answer.splitlines() if line.startswith("0x"))
+
+
+def replace_map(path: str, file: str, wanted: Iterable[str]) -> None:
+    """Give a map other entries, all at once."""
+    answer = ask(path, f"prepare map {file}")
+    version = answer.strip().rpartition(" ")[2]
+    if not version.isdigit():
+        raise RuntimeRefusedError(f"the map {file} can't be changed: {answer.strip()}")
+    for entry in wanted:
+        order(path, f"add map @{version} {file} {entry}")
+    order(path, f"commit map @{version} {file}")
+
+
 def held(path: str, material: Material) -> Content:
     """What the process holds in memory of a file that it once read."""
     return in_memory(material.kind, ask(path, f"show ssl {material.kind} {material.path}"))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from ringfort.errors import RingfortError
 from ringfort.gateway.acme import jws, validation
@@ -22,6 +23,9 @@ log = logging.getLogger("ringfort.acme")
 
 LARGEST = 64 * 1024
 """Bytes of a request: one with the largest request for a certificate has some 30,000."""
+
+AT_ONCE = 20
+"""Proofs that are looked at together: how much the gateway and applications are asked because of strangers."""
 
 POLL_SECONDS = 2
 LIST_SECONDS = 60.0
@@ -48,6 +52,7 @@ class Server:
         """
         self._service, self._url, self._gateways, self._trusted = service, url, tuple(gateways), frozenset(trusted)
         self._limits = limits or Limits()
+        self._asking = asyncio.Semaphore(AT_ONCE)
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._list: tuple[float, bytes] = (0.0, b"")
         self._made: dict[str, deque[float]] = {}
@@ -126,8 +131,8 @@ class Server:
             response = _problem(error)
         except web.HTTPException as error:
             response = _problem(malformed(error.reason, error.status))
-        except RingfortError as error:
-            log.warning("%s: %s", error.code, error.message)
+        except (RingfortError, SQLAlchemyError) as error:
+            log.warning("%s: %s", type(error).__name__, str(error).partition("\n")[0])
             response = _problem(AcmeError(Kind.SERVER_INTERNAL, "that can't be done at present", 503, retry_after=30))
         response.headers["Cache-Control"] = "no-store"
         response.headers.add("Link", f'<{self._url}/directory>;rel="index"')
@@ -295,7 +300,8 @@ class Server:
         one, expected = found
         problem: AcmeError | None = None
         try:
-            await validation.check(self._gateways, one.name, one.token, expected)
+            async with self._asking:
+                await validation.check(self._gateways, one.name, one.token, expected)
         except AcmeError as error:
             problem = error
         await asyncio.to_thread(self._service.finish, identifier, problem, _now())

@@ -35,7 +35,7 @@ from ringfort.gateway.edge.model import EdgeError, check_public_name
 from ringfort.identity.certificates import UNREADABLE, serial, to_pem
 from ringfort.identity.errors import IdentityError
 
-KEPT = timedelta(days=90)
+ORDERS_KEPT, CERTIFICATES_KEPT = timedelta(days=7), timedelta(days=90)
 MOST_LISTED = 100
 HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
 
@@ -325,7 +325,7 @@ class Service:
     def keep_house(self, now: datetime) -> None:
         """Forget what is long over."""
         with self.database.writing() as connection:
-            store.forget(connection, now - KEPT)
+            store.forget(connection, now - ORDERS_KEPT, now - CERTIFICATES_KEPT)
 
 
 def _ordered(payload: Mapping[str, object], most: int) -> list[str]:

@@ -183,12 +183,14 @@ def _count(connection: Connection, *conditions: Any) -> int:  # noqa: ANN401  # 
     return connection.execute(select(func.count()).where(*conditions)).scalar_one()
 
 
-def forget(connection: Connection, before: datetime) -> None:
-    """Forget orders that are long over, and certificates that expired long ago."""
-    old = select(orders.c.id).where(orders.c.expires < seconds(before))
+def forget(connection: Connection, orders_before: datetime, certificates_before: datetime) -> None:
+    """Forget orders that are over, and certificates that expired long ago; not those of stolen keys."""
+    is_over = orders.c.expires < seconds(orders_before)
+    old = select(orders.c.id).where(is_over)
     connection.execute(delete(authorisations).where(authorisations.c.order_id.in_(old)))
-    connection.execute(delete(orders).where(orders.c.expires < seconds(before)))
-    gone = select(certificates.c.id).where(certificates.c.expires < seconds(before))
+    connection.execute(delete(orders).where(is_over))
+    is_gone = certificates.c.expires < seconds(certificates_before)
+    gone = select(certificates.c.id).where(is_gone)
     connection.execute(delete(issued).where(issued.c.certificate.in_(gone)))
-    keep = certificates.c.reason.is_not(None) & (certificates.c.reason == 1)
-    connection.execute(delete(certificates).where(certificates.c.expires < seconds(before), ~keep))
+    is_stolen = certificates.c.reason.is_not(None) & (certificates.c.reason == 1)
+    connection.execute(delete(certificates).where(is_gone, ~is_stolen))

@@ -1,4 +1,4 @@
-"""A customer's own certificate: verified before it is taken, its key sealed where it rests.
+"""Certificates of endpoints: a customer's own, verified before it is taken and its key sealed; or the platform's.
 
 How a key is sealed is a parameter; `ringfort.compute.sealing.CustomerKey` is one that does it.
 """
@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from ringfort.gateway.acme.authority import checked_leaf_key
+from ringfort.gateway.acme.authority import PublicIssuer, checked_leaf_key
 from ringfort.gateway.edge.model import EdgeError
-from ringfort.identity.certificates import UNREADABLE, alternative_names, extension, to_pem
+from ringfort.identity.certificates import UNREADABLE, alternative_names, extension, new_key, to_pem
 from ringfort.identity.errors import IdentityError
 
 LARGEST = 64 * 1024
@@ -94,6 +94,20 @@ def take(
 def material(own: OwnCertificate, sealing: Sealing) -> bytes:
     """Key and chain as the edge's HAProxy reads them. It is for a file in memory (tmpfs) that is root's alone."""
     return own.chain + sealing.open(_purpose(own.names), own.sealed_key)
+
+
+def issue(issuer: PublicIssuer, name: str, now: datetime, lists: str = "") -> bytes:
+    """A certificate of the platform's for an endpoint, with a new key, as the edge's HAProxy reads them.
+
+    It is due again after two thirds of its life (`ringfort.identity.credential.is_due`).
+
+    Raises:
+        RingfortError: the issuer may not issue for that name.
+    """
+    key = new_key()
+    leaf = issuer.issue([name], key.public_key(), now, lists=lists)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return to_pem([leaf, issuer.certificate]) + pem
 
 
 def _purpose(names: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ringfort.errors import RingfortError
-from ringfort.gateway import process
+from ringfort.gateway import process, runtime
 from ringfort.gateway.edge import leaving, servers
 from ringfort.gateway.edge.model import Edge, Endpoint, Server
 from ringfort.gateway.edge.render import Place, backends, render
+from ringfort.gateway.haproxy import Configuration
 from ringfort.identity.certificates import UNREADABLE
 
 DIRECTORY = 0o711
@@ -62,6 +63,8 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
         had = servers.everything(place) if process.loaded(place) else []
         before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
         done = process.apply(wanted, place, write)
+        for path, entries in _other_maps(wanted, place):
+            runtime.replace_map(place.socket, path, entries)
         if done in ("kept", "renewed") and before is not None:
             replaced = tuple(_bring(usable, before, place, leave, come))
             return Applied(done, replaced, without, 0)
@@ -81,12 +84,21 @@ def _bring(edge: Edge, before: dict[str, dict[str, Server]], place: Place, leave
 def is_current(edge: Edge, place: Place) -> bool:
     """Whether exactly that is served, so that `apply` would change nothing."""
     usable, _ = with_usable_certificates(edge)
-    if not process.is_current(render(usable, place), place):
-        return False
+    wanted = render(usable, place)
     try:
+        if not process.is_current(wanted, place) or any(_other_maps(wanted, place)):
+            return False
         return not list(_changed(usable, _addresses(usable, place)))
     except RingfortError:
         return False
+
+
+def _other_maps(wanted: Configuration, place: Place) -> Iterator[tuple[str, list[str]]]:
+    """Maps that the running process holds otherwise, because somebody changed them there; and their entries."""
+    configuration = wanted.files[place.configuration]
+    for path, text in wanted.files.items():
+        if f"({path}" in configuration and runtime.map_entries(place.socket, path) != sorted(text.splitlines()):
+            yield path, text.splitlines()
 
 
 def _addresses(edge: Edge, place: Place) -> dict[str, dict[str, Server]]:
