@@ -15,8 +15,8 @@ from ringfort.drill.tools import tools
 from ringfort.lab import approvers, controller, publishing
 from ringfort.lab.lab import Lab
 from ringfort.lab.plane import Plane
+from tests.environment.controlled import CONTROLLED
 from tests.lab.running import running
-from tests.lab.test_control_plane import CONTROLLED
 
 pytestmark = pytest.mark.lab
 

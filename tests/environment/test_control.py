@@ -12,36 +12,9 @@ from ringfort.environment.model import Operator, OperatorRole
 from ringfort.environment.serialise import control_in, from_bytes, to_bytes
 from ringfort.environment.topology import devices_by_machine, node_host
 from ringfort.errors import DeclarationError
+from tests.environment.controlled import CONTROLLED
 
-GOOD = """
-environment: small
-trust-domain: small.example
-control: {controller: controller, witness: witness}
-sites:
-  north:
-    blocks: [10.10.0.0/16]
-    routers: [{name: r1, machine: core}, {name: r2, machine: core-2}]
-    segments:
-      apps: {tier: front-end, networks: [10.10.1.0/24], machine: fabric}
-      admin: {tier: administration, networks: [10.10.2.0/24], machine: fabric}
-hosts:
-  app: {site: north, segment: apps, services: [app]}
-  control: {site: north, segment: admin, services: [controller]}
-  watch: {site: north, segment: admin, services: [witness]}
-  desk: {site: north, segment: admin}
-  core-mgmt: {site: north, segment: admin, manages: [r1]}
-  core-2-mgmt: {site: north, segment: admin, manages: [r2]}
-  fabric-mgmt: {site: north, segment: admin, manages: [north/apps, north/admin]}
-services:
-  app: {protocol: tcp, ports: [8443], tls: mutual}
-  controller: {protocol: tcp, ports: [9443], tls: mutual}
-  witness: {protocol: tcp, ports: [9444], tls: mutual}
-flows:
-  - {from: "group:all", to: controller, name: nodes}
-  - {from: controller, to: witness}
-  - {from: "host:desk", to: controller, as: [alice, bob], name: operators}
-  - {from: "host:desk", to: app}
-"""
+GOOD = f"environment: small{CONTROLLED}"
 
 
 def refused(text: str) -> set[str]:
@@ -54,7 +27,7 @@ def test_every_machine_has_a_node_that_reaches_the_controller() -> None:
     environment = load_text(GOOD)
     nodes = {machine: node_host(environment, machine) for machine in devices_by_machine(environment)}
     assert nodes == {
-        "core": "core-mgmt", "core-2": "core-2-mgmt", "fabric": "fabric-mgmt", "app": "app", "control": "control",
+        "core-1": "core-1-mgmt", "core-2": "core-2-mgmt", "fabric": "fabric-mgmt", "app": "app", "control": "control",
         "watch": "watch", "desk": "desk",
     }  # fmt: skip
     managed = [str(device) for device in devices_by_machine(environment)["fabric"]]
@@ -63,15 +36,15 @@ def test_every_machine_has_a_node_that_reaches_the_controller() -> None:
 
 def test_operators_call_with_certificates_of_their_own() -> None:
     flow = load_text(GOOD).flows["operators"]
-    assert flow.identities == ("spiffe://small.example/operator/alice", "spiffe://small.example/operator/bob")
+    assert flow.identities == ("spiffe://lab.example/operator/alice", "spiffe://lab.example/operator/bob")
     assert flow.callers == ("desk",)
 
 
 def test_controllers_and_witnesses_are_known_as_such() -> None:
     services = load_text(GOOD).services
-    assert services["controller"].identity == "spiffe://small.example/controller/controller"
-    assert services["witness"].identity == "spiffe://small.example/witness/witness"
-    assert services["app"].identity == "spiffe://small.example/service/app"
+    assert services["controller"].identity == "spiffe://lab.example/controller/controller"
+    assert services["witness"].identity == "spiffe://lab.example/witness/witness"
+    assert services["app"].identity == "spiffe://lab.example/service/app"
 
 
 OPERATORS = "witness: witness, operators: {alice: {roles: [auditor, network-operator]}, "
@@ -124,11 +97,11 @@ def test_the_group_of_all_is_every_host() -> None:
     [
         ("controller: controller,", "controller: controler,", "unknown-service"),
         ("witness: witness}", "witness: nobody}", "unknown-service"),
-        ("ports: [9443], tls: mutual", "ports: [9443], tls: server", "control-without-mutual-tls"),
-        ("ports: [9443], tls: mutual", "ports: [9443, 9445], tls: mutual", "control-without-mutual-tls"),
+        ("ports: [9440], tls: mutual", "ports: [9440], tls: server", "control-without-mutual-tls"),
+        ("ports: [9440], tls: mutual", "ports: [9440, 9445], tls: mutual", "control-without-mutual-tls"),
         ("segment: admin, services: [controller]", "segment: apps, services: [controller]",
          "control-outside-administration"),
-        ("  core-mgmt: {site: north, segment: admin, manages: [r1]}\n", "", "node-unreachable"),
+        ("  core-1-mgmt: {site: north, segment: admin, manages: [r1]}\n", "", "node-unreachable"),
         ('- {from: "group:all", to: controller, name: nodes}', '- {from: "host:app", to: controller}',
          "node-unreachable"),
         ("manages: [r1]", "manages: [r1, r2]", "machines-differ"),
@@ -138,9 +111,9 @@ def test_the_group_of_all_is_every_host() -> None:
         ("manages: [r1]", "manages: [r1], services: [app]", "management-shared"),
         ("manages: [r1]", "manages: [r1], customer: acme", "management-shared"),
         ("segment: admin, manages: [r1]", "segment: apps, manages: [r1]", "management-outside"),
-        ("ports: [9443], tls: mutual", "ports: [9443], tls: none", "operators-unasked"),
+        ("ports: [9440], tls: mutual", "ports: [9440], tls: none", "operators-unasked"),
         ("services:\n  app:", "groups: {all: {hosts: [app]}}\nservices:\n  app:", "reserved-name"),
-        ("ports: [8443], tls: mutual", "ports: [8443], tls: mutual, identity: spiffe://small.example/operator/alice",
+        ("ports: [8443], tls: mutual", "ports: [8443], tls: mutual, identity: spiffe://lab.example/operator/alice",
          "not-an-identity"),
     ],
 )  # fmt: skip

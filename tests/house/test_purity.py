@@ -13,6 +13,21 @@ CORE = ("environment", "network", "proof")
 READS_DECLARATIONS = "environment/files.py"
 """The one module of the core that touches the disk, to read a declaration's own files."""
 
+EDGES = {
+    "audit": frozenset(
+        {
+            "committing.py", "erasing.py", "fetching.py", "journal.py", "keeping.py", "keys.py", "log.py",
+            "publisher.py", "reading.py", "scanning.py", "tiling.py", "witness.py",
+        }
+    ),
+    "identity": frozenset({"store.py", "tls.py"}),
+}  # fmt: skip
+"""Of packages that compute, too, the modules that touch disks, networks, threads and processes. Even there the time is
+an argument."""
+
+MEASURES = {"audit": "committing.py"}
+"""The one module that may ask how long something took."""
+
 MAY_RUN_COMMANDS = ("lab", "drill", "cli", "gateway", "compute")
 
 EFFECTS = frozenset(
@@ -58,6 +73,29 @@ def test_the_core_has_no_effects() -> None:
         for path, tree in modules(*CORE)
         for line, effect in sorted(effects(tree))
         if not (path == SOURCES / READS_DECLARATIONS and effect in {"imports os", "imports stat", "calls open()"})
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", sorted(EDGES))
+def test_only_the_edge_of_a_package_has_effects(package: str) -> None:
+    found = [
+        f"{name_of(path)}:{line} {effect}"
+        for path, tree in modules(package)
+        for line, effect in effects(tree)
+        if path.name not in EDGES[package]
+    ]
+    assert found == []
+    assert {path.name for path, _ in modules(package)} > EDGES[package], "an edge that there is no more"
+
+
+@pytest.mark.parametrize("package", sorted(EDGES))
+def test_not_even_the_edge_of_a_package_reads_a_clock(package: str) -> None:
+    found = [
+        f"{name_of(path)}:{line} {effect}"
+        for path, tree in modules(package)
+        for line, effect in effects(tree)
+        if "clock" in effect or (effect == "imports time" and path.name != MEASURES.get(package))
     ]
     assert found == []
 

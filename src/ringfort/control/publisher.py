@@ -8,7 +8,6 @@ doubles nothing. One controller at a time does it; the lease only spares work.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from ringfort.control.errors import ControlError
 from ringfort.control.recording import openings_in
 from ringfort.control.settings import Audit
 from ringfort.control.tables import audit_records, erasures, leases
+from ringfort.control.waking import called
 from ringfort.control.writer import Writer
 from ringfort.identity.names import Role
 from ringfort.identity.tls import Party, peer
@@ -108,10 +108,7 @@ class AuditPublisher:
         """Carry and erase, for ever. What can't be carried waits longer and longer; erasing waits for nobody."""
         pause, not_before = LOOK_SECONDS, 0.0
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wake.wait()
-            self._wake.clear()
+            await called(self._wake, LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self._erase)
                 if time.monotonic() >= not_before:

@@ -22,6 +22,7 @@ from ringfort.control.authority import SiteAuthorities
 from ringfort.control.clock import now
 from ringfort.control.database import Database
 from ringfort.control.state import Watcher
+from ringfort.control.waking import called
 from ringfort.control.writer import Writer
 from ringfort.identity.authority import Issuer
 from ringfort.identity.bundle import Bundle
@@ -96,10 +97,7 @@ class Trust:
     async def run(self) -> None:
         """Look for ever: at once when another controller said something, else every `LOOK_SECONDS`."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wake.wait()
-            self._wake.clear()
+            await called(self._wake, LOOK_SECONDS)
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001  # it is tried again, and says why it failed
