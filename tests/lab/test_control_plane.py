@@ -213,6 +213,17 @@ def drifts(lab: Lab) -> int:
         return sum(event["kind"] == "drift" for event in client.get("/v1/events")["events"])
 
 
+def test_the_witness_too_has_a_certificate_from_the_node_of_its_host(lab: Lab) -> None:
+    file = Path(plane(lab).credential("witness"))
+    before = read_credential(file)
+    file.unlink()
+    by_hand(lab, host("watch"), "add rule inet ringfort input accept")  # whoever reports asks for what is missing
+    until(file.exists, 10)
+    found = read_credential(file)
+    assert found.identity == before.identity
+    assert found.leaf.serial_number != before.leaf.serial_number
+
+
 def test_a_check_that_is_switched_off_stays_off_until_it_is_switched_on(lab: Lab) -> None:
     before = drifts(lab)
     with lab.without("identity:app"):

@@ -42,6 +42,10 @@ def test_controllers_are_addresses_with_or_without_a_port() -> None:
         pytest.param({"devices": {"host:web": "../x"}}, "no name of a network namespace", id="a path"),
         pytest.param({"tolerated-tables": ["docker"]}, "is no table", id="no table"),
         pytest.param({"sysctl": "yes"}, "sysctl is of another kind", id="another kind"),
+        pytest.param({"state": "/var/lib/a b"}, "cannot stand in HAProxy's", id="a path that HAProxy would misread"),
+        pytest.param({"runtime": "run"}, "cannot stand in HAProxy's", id="a relative path"),
+        pytest.param({"certificates": {"web": "/x.pem"}}, "certificates: ", id="no identity"),
+        pytest.param({"certificates": {"spiffe://a/service/web": "x"}}, "no absolute path", id="a relative file"),
         pytest.param({"confirm-seconds": 60}, "at most 25", id="too long a trial"),
     ],
 )

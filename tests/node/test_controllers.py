@@ -18,7 +18,7 @@ from ringfort.errors import RingfortError
 from ringfort.identity import token
 from ringfort.identity.authority import Root
 from ringfort.identity.names import Role
-from ringfort.identity.store import read_bundle, read_credential
+from ringfort.identity.store import read_bundle, read_credential, write_credential
 from ringfort.identity.tls import server_context
 from ringfort.node import configuration
 from ringfort.node.client import Client
@@ -128,6 +128,24 @@ def test_enrolled_anew_while_it_runs_a_node_shows_its_new_certificate_and_asks_f
     machine.publish(2)  # a trial opens a connection
     report = machine.controller.wait_for(lambda report: (report["state"], report["version"]) == ("confirmed", 2))
     assert report["serial"] == held
+
+
+def test_a_certificate_that_the_configuration_asks_for_is_kept_where_it_says(machine: World) -> None:
+    """For who calls others under a service's name, or checks callers for itself: a witness."""
+    kept = machine.directory / "handed-on" / "web.pem"
+    kept.parent.mkdir()
+    text = machine.configuration.read_text()
+    machine.configuration.write_text(f'{text}[certificates]\n"spiffe://{DOMAIN}/service/web" = "{kept}"\n')
+    machine.publish(1)
+    machine.start()
+    machine.until(kept.exists)
+    machine.until(lambda: kept.stat().st_mode & 0o777 == 0o640)
+    assert read_credential(kept).identity.uri == f"spiffe://{DOMAIN}/service/web"
+    old = credential(Role.SERVICE, "web", lifetime=timedelta(minutes=5, seconds=60))
+    machine.stop()
+    write_credential(kept, old)  # past two thirds of its life
+    machine.start()
+    machine.until(lambda: read_credential(kept).leaf.serial_number != old.leaf.serial_number)
 
 
 def test_a_new_issuing_authority_is_believed_when_the_pinned_root_signed_it(machine: World) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ringfort.control.client import Client
-from ringfort.environment.topology import Device
+from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns
 from ringfort.kernel.processes import Process
@@ -83,6 +83,10 @@ def _node_configuration(plane: Plane, host: str, devices: Iterable[Device]) -> s
     for device in devices:
         space = "" if str(device) == f"host:{host}" else namespace_name(plane.environment, device)
         lines.append(f"{json.dumps(str(device))} = {json.dumps(space)}")
+    witness = plane.control.witness
+    if witness and host == plane.node_of(Device(DeviceKind.HOST, plane.serving(witness)[0])):
+        identity = plane.environment.services[witness].identity
+        lines += ["[certificates]", f"{json.dumps(identity)} = {json.dumps(plane.credential(witness))}"]
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,8 @@ from ringfort.environment.model import Address
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.gateway.process import PROGRAM
+from ringfort.identity.errors import IdentityError
+from ringfort.identity.names import parse
 from ringfort.node.machine import CONFIRM_SECONDS
 
 DEFAULT = Path("/etc/ringfort/node.toml")
@@ -42,6 +44,8 @@ class Configuration:
         enforcement_point: the program that checks the callers of services under TLS, HAProxy; "": somebody else does.
         runtime: where enforcement points keep what need not outlive the machine, a directory for each host; its name is
             short, because the path of a socket has at most 107 bytes (unix(7)).
+        certificates: identity of a service on this machine -> the file where its key and certificate are kept, for who
+            calls others under that name, or checks callers for itself.
         refresh_seconds: how often to ask for a fresh timestamp when there is no news.
         confirm_seconds: how long rules may be on trial before a controller has to have been reached.
     """
@@ -55,6 +59,7 @@ class Configuration:
     sysctl: bool = True
     enforcement_point: str = PROGRAM
     runtime: Path = RUNTIME
+    certificates: Mapping[str, Path] = field(default_factory=dict)
     refresh_seconds: float = REFRESH_SECONDS
     confirm_seconds: float = CONFIRM_SECONDS
 
@@ -120,6 +125,7 @@ def from_document(document: dict[str, Any]) -> Configuration:
         _take(left, "sysctl", bool, True),
         _take(left, "enforcement-point", str, PROGRAM),
         Path(_take(left, "runtime", str, str(RUNTIME))),
+        {_identity(name): Path(_file(file, name)) for name, file in _take(left, "certificates", dict, {}).items()},
         refresh,
         confirm,
     )
@@ -156,6 +162,21 @@ def _required(value: _T, key: str) -> _T:
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or "/" in value:
         raise RingfortError("configuration", f"{key} is no name of a network namespace: {value!r}")
+    return value
+
+
+def _identity(text: str) -> str:
+    try:
+        return parse(text).uri
+    except IdentityError as error:
+        raise RingfortError(
+            "configuration", f"certificates: {error.message}", "write spiffe://DOMAIN/ROLE/NAME"
+        ) from error
+
+
+def _file(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise RingfortError("configuration", f"certificates.{key} is no absolute path: {value!r}")
     return value
 
 

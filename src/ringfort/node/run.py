@@ -37,7 +37,7 @@ def run(path: Path) -> None:
     configuration = configurations.read(path)
     disk = Disk(configuration.state)
     material = Material()
-    services = Services(configuration.state, material)
+    services = Services(configuration.state, material, configuration.certificates)
     member = _Member(disk.identity, identity(configuration), material, services)
 
     def client() -> Client:

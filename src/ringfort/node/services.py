@@ -1,5 +1,7 @@
 """Keys and certificates of the services on this machine's hosts: asked for, renewed at two thirds of their life.
 
+Those of services behind an enforcement point are in the state directory; others, for who calls others or checks callers
+for itself, where the node's configuration says.
 A key is made here and never leaves. What a service is called, and which addresses its certificate names, a controller
 takes from what the approvers signed. For one thread, but for `want`.
 """
@@ -30,13 +32,20 @@ RETRY = timedelta(minutes=1)
 
 
 class Services:
-    """The certificates that are wanted, in ``services`` of the state directory."""
+    """The certificates that are wanted.
 
-    def __init__(self, state: Path, material: Material, now: Callable[[], datetime] = clock.now) -> None:
+    Args:
+        others: identity -> where its key and certificate are kept besides.
+    """
+
+    def __init__(
+        self, state: Path, material: Material, others: Mapping[str, Path], now: Callable[[], datetime] = clock.now
+    ) -> None:
         self._state = state
         self._material = material
+        self._others = others
         self._now = now
-        self._wanted: Mapping[str, Guard] = {}
+        self._wanted: Mapping[str, Guard] | None = None
         self._due: dict[Path, datetime] = {}
 
     def want(self, guards: Mapping[str, Guard]) -> None:
@@ -67,9 +76,13 @@ class Services:
             raise ControllerError("not-renewed", "; ".join(failures))
 
     def _places(self) -> Iterator[tuple[Path, str]]:
+        if self._wanted is None:  # before an environment is in force nobody has any
+            return
         for host, guard in self._wanted.items():
             for service, identity in guard.identities.items():
                 yield guarding.certificate(self._state, host, service), identity
+        for identity, path in self._others.items():
+            yield path, identity
 
     def _due_at(self, path: Path, identity: str) -> datetime:
         known = self._due.get(path)
@@ -86,7 +99,11 @@ class Services:
         key = new_key()
         chain = controller.renew(membership.request(key), identity)
         found: Credential = membership.credential_of(chain, key, parse(identity), bundle, self._now())
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        with self._material.replaced():
+        if identity in self._others and path == self._others[identity]:
             store.write_credential(path, found)
+            path.chmod(0o640)  # for the group of a directory that hands it on (setgid)
+        else:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            with self._material.replaced():
+                store.write_credential(path, found)
         self._due[path] = renew_at(found.leaf)

@@ -285,9 +285,10 @@ class Shell:
         if policy is None:
             return Lost(revision)
         failures = self._devices.load(policy, devices, clock.since_boot())
-        if not failures and self._configuration.enforcement_point and revision != CLOSED:
-            self._services.want(policy.guards)
-            self._keeper.want(policy.guards)
+        if not failures and revision != CLOSED:
+            guards = policy.guards if self._configuration.enforcement_point else {}
+            self._services.want(guards)
+            self._keeper.want(guards)
         self._policy, compiled = policy, self._compiled
         if compiled is not None and compiled.revision == revision:
             self._compiled = None
