@@ -85,6 +85,15 @@ def test_a_receiver_without_its_filter_is_guarded_by_others(result: DrillResult)
 
 
 @pytest.mark.lab
+def test_nobody_hears_what_a_guest_says_below_ip_and_past_its_sandbox_the_switch_refuses_it(
+    result: DrillResult,
+) -> None:
+    told = [seen for seen in result.observations if seen.name == "a guest's link"]
+    assert [seen.held for seen in told] == [True, True, True], [seen.words for seen in told]
+    assert [" past its sandbox" in seen.words for seen in told] == [False, False, True]
+
+
+@pytest.mark.lab
 def test_the_matrix_has_a_column_for_each(result: DrillResult) -> None:
     columns = [column.kind for column in result.matrix.columns]
     assert [kind for kind in columns if kind in KINDS] == [

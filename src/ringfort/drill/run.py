@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from ringfort.drill import controls, failures
+from ringfort.drill import controls, failures, guest_links
 from ringfort.drill.assault import Assault
 from ringfort.drill.calls import declared_calls
 from ringfort.drill.cells import EVERYTHING_ON, RESTORED
@@ -190,12 +190,21 @@ class _Drill:
                 self._tools.wire.escaped = frozenset(instances(self._environment)[failure.subject])
             try:
                 self._assault.attack(failure, str(failure))
+                self._link(failure)
                 if failure.kind == "router-taken-over":
                     self._handshakes.borrow(failure)
             finally:
                 self._tools.wire.escaped = frozenset()
                 if segment:
                     self._tools.range.isolated[segment] = True
+
+    def _link(self, failure: Failure) -> None:
+        """What a guest says below IP, from inside, or past its sandbox."""
+        escaped = failure.kind == failures.ESCAPED
+        if escaped or failure.kind == "instance-taken-over":
+            guest = instances(self._environment)[failure.subject][0] if escaped else failure.subject
+            seen = guest_links.observe(self._lab, guest, escaped=escaped)
+            self._findings.observations += [seen] if seen is not None else []
 
     # --- routers and the end ----------------------------------------------------------------------------------------
 
