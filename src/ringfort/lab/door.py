@@ -6,6 +6,8 @@ TLS of the platform: nobody inside who isn't the door reaches the place where cu
 
 from __future__ import annotations
 
+import hashlib
+
 from ringfort.gateway import process
 from ringfort.lab import authority, processes, state
 from ringfort.lab.plane import Plane, literal
@@ -42,6 +44,7 @@ def _configuration(plane: Plane, host: str) -> str:
     key = authority.key_file(plane.keys, authority.service_holder(plane.control.door, host))
     tls = f"ssl crt {key} ca-file {plane.keys / authority.ROOT_FILE} verify required ssl-min-ver TLSv1.3 no-ssl-reuse"
     lines = [
+        f"# {hashlib.sha256(key.read_bytes()).hexdigest()}  the certificate; another one takes a new start",
         "global",
         "    maxconn 500",
         "    ssl-default-server-ciphers DEFAULT:@SECLEVEL=3",
