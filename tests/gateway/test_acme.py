@@ -626,6 +626,7 @@ def test_what_is_long_over_is_forgotten_and_stolen_keys_are_not(tmp_path: Path) 
     issuer = PublicRoot.create("tests", now).issuer(["shop.example"], now, timedelta(days=700))
     (tmp_path / "names.json").write_text(json.dumps(NAMES))
     database = Database(f"sqlite:///{tmp_path / 'acme.db'}")
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("acme.db*")} == {0o600}
     service = Service(database, issuer, FileNames(tmp_path / "names.json"))
     account = service.add_account(jws.read_key(Key().jwk), now)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
@@ -649,6 +650,20 @@ def test_what_is_long_over_is_forgotten_and_stolen_keys_are_not(tmp_path: Path) 
     assert service.certificate(account, str(orders[1].certificate)).is_revoked, "its key was stolen"
     assert x509.load_der_x509_crl(service.revocation_list(now + timedelta(days=120))).next_update_utc is not None
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:////nowhere/at/all/acme.db", "can't be opened"),
+        ("mysql://localhost/acme", "no database that the ACME server knows"),
+        ("nonsense", "can't be read"),
+        ("postgresql://127.0.0.1:1/acme", "can't be opened"),
+    ],
+)
+def test_a_database_that_can_not_be_opened_is_named(url: str, said: str) -> None:
+    with pytest.raises(IdentityError, match=said):
+        Database(url)
 
 
 # The authority

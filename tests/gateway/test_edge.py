@@ -283,6 +283,29 @@ def test_connections_are_limited_for_each_customer_and_for_each_source(edge: Wor
     edge.serve(edge.endpoint(WWW, app.server()), limits={}, per_source=SourceLimits())
 
 
+def test_connections_under_passthrough_are_limited_too(edge: World, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(edge.certificate(PASS))
+    own, other = edge.application("inside", context), edge.application("other")
+    edge.serve(
+        edge.endpoint(PASS, own.server(), tls=TlsMode.PASSTHROUGH), edge.endpoint(WWW, other.server(), customer="zeta"),
+        limits={"acme": Limits(connections=3)},
+    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(one) for _ in range(5) if (one := opened(edge, PASS)) is not None]
+        assert len(found) == 3
+        assert ask(stack.enter_context(edge.visit(WWW)), WWW)[0] == 200, "another customer's are not"
+    edge.serve(edge.endpoint(WWW, other.server()), limits={})
+
+
+def test_visitors_come_over_ipv6_too(edge: World, app: Application) -> None:
+    edge.serve(edge.endpoint(WWW, app.server()), addresses=(ip_address(EDGE), ip_address("::1")))
+    raw = socket.create_connection(("::1", edge.edge.tls_port), timeout=5)
+    with raw, edge.context().wrap_socket(raw, server_hostname=WWW) as connection:
+        assert ask(connection, WWW)[1]["seen-x-forwarded-for"] == "::1"
+    edge.serve(edge.endpoint(WWW, app.server()), addresses=(ip_address(EDGE),))
+
+
 def test_a_flood_of_new_connections_from_one_source_is_refused(edge: World, app: Application) -> None:
     edge.serve(edge.endpoint(WWW, app.server()), per_source=SourceLimits(new_connections_per_10_seconds=20))
     found = [opened(edge, WWW) for _ in range(30)]

@@ -95,6 +95,12 @@ def _engine(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":  # the key of nonces is in it; what SQLite puts beside it has the same mode
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise IdentityError("database-unavailable", f"{path} can't be opened: {error.strerror}") from error
     engine = create_engine(url, poolclass=QueuePool, pool_size=CONNECTIONS, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")

@@ -108,7 +108,7 @@ def drain(place: Place, backend: str, name: str, seconds: float) -> int:
         left = now.visits or leaving.connections(place, [now.server])
         if not left or time.monotonic() >= deadline:
             return left
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS if now.visits else leaving.POLL_SECONDS)
 
 
 def admit(place: Place, backend: str, server: Server) -> None:
