@@ -52,9 +52,12 @@ applications = Table(
     Column("settings", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Column("reached_deployment", BigInteger, nullable=False, server_default="0"),
+    Column("reached_settings", BigInteger, nullable=False, server_default="0"),
 )
 """What a customer wants to run. ``state``: running or stopped. ``deployment``: number of the one in force, 0 before the
-first. ``instances``: how many. ``settings``: grows with each change of configuration or secrets."""
+first. ``instances``: how many. ``settings``: grows with each change of configuration or secrets.
+``reached_...``: those in which all instances have been healthy last."""
 
 deployments = Table(
     "deployments",
@@ -67,8 +70,10 @@ deployments = Table(
     Column("description", LargeBinary, nullable=False),
     Column("origin", BigInteger, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("plan", Text, nullable=False, server_default="{}"),
 )
-"""``description``: what app.yaml says, as JSON, sealed. ``origin``: the deployment that this one went back to, or 0."""
+"""``description``: what app.yaml says, as JSON, sealed. ``origin``: the deployment that this one went back to, or 0.
+``plan``: what of it decides how it is placed and updated, as JSON; no secret."""
 
 settings = Table(
     "settings",

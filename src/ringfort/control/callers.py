@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ringfort.control.errors import ProblemError
 from ringfort.identity.certificates import authority_key_id
+from ringfort.identity.credential import Credential
 from ringfort.identity.peers import Peer
 
 
@@ -81,6 +82,32 @@ class Caller:
         """How, in a line for the audit record."""
         how = "enrolment token" if self.kind is Kind.TOKEN else "certificate"
         return f"mutual TLS 1.3, {how} sha256:{self.thumbprint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Itself(Caller):
+    """A controller that does something by itself, for its records."""
+
+    @property
+    def authenticated(self) -> str:
+        """It asked nobody."""
+        return f"the controller itself, with certificate sha256:{self.thumbprint}"
+
+
+def itself(credential: Credential, address: str) -> Itself:
+    """A controller as the one who does something by itself."""
+    leaf, identity = credential.leaf, credential.identity
+    return Itself(
+        kind=Kind.CONTROLLER,
+        name=identity.name,
+        identity=identity.uri,
+        thumbprint=thumbprint(leaf),
+        authority=authority_key_id(leaf) or "",
+        serial=serial_text(leaf.serial_number),
+        expires=leaf.not_valid_after_utc,
+        address=address,
+        roles=(Kind.CONTROLLER.value,),
+    )
 
 
 def refused(code: str, message: str, hint: str = "") -> ProblemError:

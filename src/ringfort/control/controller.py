@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from ringfort.compute.sealing import PlatformKey
 from ringfort.control.authorisation import Policies, shipped
-from ringfort.control.callers import Assignment, Caller, customer_caller, platform_caller, refused
+from ringfort.control.callers import Assignment, Caller, customer_caller, itself, platform_caller, refused
 from ringfort.control.clock import now, to_number
 from ringfort.control.connections import Connection, Listener
 from ringfort.control.contexts import CustomerContext
@@ -24,6 +24,8 @@ from ringfort.control.database import Database
 from ringfort.control.dispatch import Dispatcher
 from ringfort.control.errors import ControlError
 from ringfort.control.operations.uploads import remove_old
+from ringfort.control.pacing import SECONDS as PACE_SECONDS
+from ringfort.control.pacing import Pacer
 from ringfort.control.performing import bump
 from ringfort.control.publisher import AuditPublisher
 from ringfort.control.repository import DatabaseStore
@@ -78,6 +80,7 @@ class Controller:
         }
         self.writer = Writer(self.database)
         self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
+        self.pacer = Pacer(self.served, self.database, self.watcher, self.writer, self._itself)
         self._customers = CustomerContext(settings.credential)
         self._listeners: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,6 +119,7 @@ class Controller:
                 True,
             )
         self._every(POLL_SECONDS, self.watcher.look)
+        self._every(PACE_SECONDS, self.pacer.pace)
         self._every(MINUTE, self._keep_house)
         self._every(MINUTE, self._renew)
 
@@ -187,6 +191,9 @@ class Controller:
             ended = sum(listener.end(self.dispatcher.distrusted) for listener in self._listeners)
             if ended:
                 log.info("ended %d connections of callers who are no longer trusted", ended)
+
+    def _itself(self) -> Caller:
+        return itself(self.party.credential, self.platform_addresses[0][0])
 
     # -- what it does by itself ------------------------------------------------------------------------------------
 

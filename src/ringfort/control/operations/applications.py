@@ -120,6 +120,7 @@ def deploy(served: Served, _state: State, connection: Connection, call: Call) ->
             description=key.seal(sealed.description(name, number), said),
             origin=0,
             created=to_number(call.now),
+            plan=_plan(wanted),
         )
     )
     return _in_force(connection, call, old, "deploy", {"deployment": number, "instances": count}, 201)
@@ -153,9 +154,25 @@ def roll_back(served: Served, _state: State, connection: Connection, call: Call)
             description=key.seal(sealed.description(name, number), said),
             origin=target.number,
             created=to_number(call.now),
+            plan=target.plan,
         )
     )
     return _in_force(connection, call, old, "roll-back", {"deployment": number}, 201)
+
+
+def take_back(served: Served, connection: Connection, call: Call) -> Change | None:
+    """Put the last version in force again that was healthy, after one that never was; None if there is none.
+
+    It keeps its number, so that instances that still run it go on.
+    """
+    old = known(connection, call)
+    mine = *_mine(deployments, call), deployments.c.number == old.reached_deployment
+    target = connection.execute(select(deployments).where(*mine)).one_or_none()
+    if target is None or target.number == old.deployment:
+        return None
+    key = sealed.known_key(served, connection, old.customer)
+    _claim_names(connection, call, load(key.open(sealed.description(old.name, target.number), target.description)))
+    return _in_force(connection, call, old, "take-back", {"deployment": target.number}).change
 
 
 # -- how many, whether, and no more ----------------------------------------------------------------------------------
@@ -186,7 +203,7 @@ def remove(connection: Connection, call: Call) -> Outcome:
     old = known(connection, call)
     answer, before = _shown(connection, old), _told(connection, old)
     connection.execute(delete(applications).where(applications.c.customer == customer, applications.c.name == name))
-    topics = arrange(connection, call, customer, name)
+    topics = arrange(connection, to_number(call.now), customer, name)
     needed = list(connection.execute(select(deployments.c.upload).where(*_mine(deployments, call))).scalars())
     for table in (deployments, settings, public_names, log_pieces):
         connection.execute(delete(table).where(*_mine(table, call)))
@@ -249,6 +266,8 @@ def known_or_new(connection: Connection, call: Call) -> Row[Any]:
             settings=0,
             created=now,
             changed=now,
+            reached_deployment=0,
+            reached_settings=0,
         )
     )
     return known(connection, call)
@@ -269,6 +288,20 @@ def description_of(connection: Connection, key: CustomerKey, customer: str, name
     return {} if content is None else dict(json.loads(key.open(sealed.description(name, number), content)))
 
 
+def _plan(wanted: Application) -> str:
+    """What decides how a version is placed and updated; nothing of it is a secret."""
+    health, resources = wanted.health, wanted.resources
+    plan = {
+        "minimum-healthy": wanted.instances.minimum_healthy,
+        "update": wanted.domains.update,
+        "fault": wanted.domains.fault,
+        "cpu": resources.cpu,
+        "memory": resources.memory,
+        "disk": resources.disk,
+    }
+    return json.dumps(plan if health is None else {**plan, "start": health.start}, sort_keys=True)
+
+
 def _next(connection: Connection, call: Call) -> int:
     last = connection.execute(select(func.max(deployments.c.number)).where(*_mine(deployments, call))).scalar()
     return (last or 0) + 1
@@ -287,7 +320,7 @@ def _in_force(
     before = _told(connection, old)
     mine = applications.c.customer == old.customer, applications.c.name == old.name
     connection.execute(update(applications).where(*mine).values(changed=to_number(call.now), **values))
-    topics = arrange(connection, call, old.customer, old.name)
+    topics = arrange(connection, to_number(call.now), old.customer, old.name, keep_spare=what not in ("scale", "stop"))
     _prune(connection, call)
     new = known(connection, call)
     change = Change(f"control:application:{what}", _on(call), before, _told(connection, new), topics)

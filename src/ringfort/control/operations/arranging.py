@@ -1,15 +1,17 @@
-"""From what a customer wants to the instances that should be: as many as asked for, of the version in force."""
+"""From what a customer wants to the instances that should be: as many as asked for, told their version in turn."""
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from ringfort.control.application_tables import applications, instances
-from ringfort.control.calls import Call
-from ringfort.control.clock import to_number
+from ringfort.compute.rollout import Goal, Instance, State, Step, Version, next_step
+from ringfort.control.application_tables import applications, deployments, instances
+
+START_SECONDS = 60
 
 
 def topic_of(node: str) -> str:
@@ -28,48 +30,153 @@ def instances_of(connection: Connection, customer: str, application: str) -> lis
     )
 
 
-def arrange(connection: Connection, call: Call, customer: str, name: str) -> tuple[str, ...]:
-    """Make an application's instances what it says; the topics of the nodes that should look."""
-    application = connection.execute(
-        select(applications).where(applications.c.customer == customer, applications.c.name == name)
-    ).one_or_none()
-    present = {row.ordinal: row for row in instances_of(connection, customer, name)}
-    count = application.instances if application is not None and application.deployment else 0
-    touched = {row.node for ordinal, row in present.items() if ordinal >= count}
-    connection.execute(
-        delete(instances).where(
-            instances.c.customer == customer, instances.c.application == name, instances.c.ordinal >= count
+class Arranging:
+    """One application's instances on their way to what should be. ``touched``: nodes that should look."""
+
+    def __init__(self, connection: Connection, customer: str, name: str, now: int) -> None:
+        self.connection, self.customer, self.name, self.now = connection, customer, name, now
+        self.touched: set[str] = set()
+        self.application = connection.execute(
+            select(applications).where(applications.c.customer == customer, applications.c.name == name)
+        ).one_or_none()
+        self.rows = instances_of(connection, customer, name)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What changed."""
+        return tuple(topic_of(node) for node in sorted(self.touched))
+
+    @property
+    def count(self) -> int:
+        """How many instances there should be."""
+        return self.application.instances if self.application is not None and self.application.deployment else 0
+
+    def arrange(self, *, keep_spare: bool) -> None:
+        """Make as many as wanted, and no more; but leave the spare one of an update that is under way if asked."""
+        self.remove_from(self.count + (1 if keep_spare and self.count else 0))
+        for ordinal in range(len(self.rows), self.count):
+            self.add(ordinal)
+        assert self.application is not None or not self.rows
+        for row in self.rows:
+            if self.application is not None and row.state != self.application.state:
+                self.change(row, state=self.application.state)
+
+    def step(self) -> Step:
+        """What may be done now for the version in force."""
+        assert self.application is not None
+        row = self.application
+        version = Version(row.deployment, row.settings)
+        plan = plan_of(self.connection, row)
+        floor = plan.get("minimum-healthy")
+        goal = Goal(
+            version=version,
+            count=row.instances,
+            floor=0 if row.state == "stopped" else min(row.instances, row.instances - 1 if floor is None else floor),
+            domains=plan.get("update", 1),
+            seconds=plan.get("start", START_SECONDS),
+            was_reached=version == Version(row.reached_deployment, row.reached_settings),
         )
-    )
-    for ordinal in range(count):
-        assert application is not None
-        wanted = {
-            "deployment": application.deployment,
-            "settings": application.settings,
-            "state": application.state,
-            "changed": to_number(call.now),
-        }
-        row = present.get(ordinal)
-        if row is None:
-            connection.execute(
-                insert(instances).values(
-                    name=f"i-{secrets.token_hex(6)}",
-                    customer=customer,
-                    application=name,
-                    ordinal=ordinal,
-                    held=0,
-                    node="",
-                    avoid="",
-                    report="",
-                    **wanted,
-                )
+        return next_step(goal, [self._seen(one) for one in self.rows])
+
+    def pace(self) -> Step:
+        """Do what may be done now."""
+        if self.application is None or not self.application.deployment:
+            return Step(State.DONE)
+        step = self.step()
+        for row in self.rows:
+            if row.name in step.update:
+                self.tell(row)
+        if step.surge and len(self.rows) == self.count:
+            self.add(self.count)
+        if step.state is State.DONE:
+            self.remove_from(self.count)
+            self._reached()
+        return step
+
+    def tell(self, row: Row[Any]) -> None:
+        """Tell an instance to run the version in force."""
+        assert self.application is not None
+        self.change(row, deployment=self.application.deployment, settings=self.application.settings)
+
+    def change(self, row: Row[Any], **values: object) -> None:
+        """Change an instance; its node looks."""
+        self.connection.execute(
+            update(instances).where(instances.c.name == row.name).values(changed=self.now, **values)
+        )
+        self.touched.add(row.node)
+        self._read_again()
+
+    def add(self, ordinal: int) -> None:
+        """One more instance, of the version in force."""
+        assert self.application is not None
+        self.connection.execute(
+            insert(instances).values(
+                name=f"i-{secrets.token_hex(6)}",
+                customer=self.customer,
+                application=self.name,
+                ordinal=ordinal,
+                deployment=self.application.deployment,
+                settings=self.application.settings,
+                state=self.application.state,
+                held=0,
+                node="",
+                avoid="",
+                changed=self.now,
+                report="",
             )
-            touched.add("")
-        elif (row.deployment, row.settings, row.state) != (
-            application.deployment,
-            application.settings,
-            application.state,
-        ):
-            connection.execute(update(instances).where(instances.c.name == row.name).values(**wanted))
-            touched.add(row.node)
-    return tuple(topic_of(node) for node in sorted(touched))
+        )
+        self.touched.add("")
+        self._read_again()
+
+    def remove_from(self, ordinal: int) -> None:
+        """Remove the instances from a number on."""
+        gone = [row for row in self.rows if row.ordinal >= ordinal]
+        if gone:
+            self.connection.execute(delete(instances).where(instances.c.name.in_([row.name for row in gone])))
+            self.touched |= {row.node for row in gone}
+            self._read_again()
+
+    def _read_again(self) -> None:
+        self.rows = instances_of(self.connection, self.customer, self.name)
+
+    def _reached(self) -> None:
+        assert self.application is not None
+        reached = {
+            "reached_deployment": self.application.deployment,
+            "reached_settings": self.application.settings,
+        }
+        mine = applications.c.customer == self.customer, applications.c.name == self.name
+        self.connection.execute(update(applications).where(*mine).values(**reached))
+
+    def _seen(self, row: Row[Any]) -> Instance:
+        said = json.loads(row.report) if row.report else {}
+        runs = {"state": "running", "deployment": row.deployment, "settings": row.settings}
+        wanted = row.state == "running" and not row.held
+        return Instance(
+            name=row.name,
+            ordinal=row.ordinal,
+            told=Version(row.deployment, row.settings),
+            is_healthy=wanted and runs.items() <= said.items(),
+            is_placed=wanted and bool(row.node),
+            seconds=(self.now - row.changed) / 1e6,
+        )
+
+
+def plan_of(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """What decides the pace of an application's version in force."""
+    text = connection.execute(
+        select(deployments.c.plan).where(
+            deployments.c.customer == row.customer,
+            deployments.c.application == row.name,
+            deployments.c.number == row.deployment,
+        )
+    ).scalar()
+    return dict(json.loads(text or "{}"))
+
+
+def arrange(connection: Connection, now: int, customer: str, name: str, *, keep_spare: bool = True) -> tuple[str, ...]:
+    """Make an application's instances what it says, as far as may be now; the topics of the nodes that should look."""
+    arranging = Arranging(connection, customer, name, now)
+    arranging.arrange(keep_spare=keep_spare)
+    arranging.pace()
+    return arranging.topics

@@ -128,7 +128,7 @@ def _told(
     number = row.settings + 1
     mine = applications.c.customer == row.customer, applications.c.name == row.name
     connection.execute(update(applications).where(*mine).values(settings=number, changed=to_number(call.now)))
-    topics = arrange(connection, call, row.customer, row.name)
+    topics = arrange(connection, to_number(call.now), row.customer, row.name)
     differ = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     change = Change(
         f"control:application:change-{kind}",
