@@ -193,6 +193,8 @@ def test_operators_list_stop_start_and_move_instances(desk: Desk) -> None:
     instance = next(one["instance"] for one in found if one["application"] == "hello")
     assert "acme/hello" in printed(desk.operated("aude", "instance", "list"))
     assert refusal(desk.operated("nora", "instance", "stop", instance)) == "forbidden"
+    assert printed(desk.operated("nora", "instance", "stop", instance, "--dry-run")).startswith("would stop it; now:")
+    assert desk.operated("nora", "instance", "move", "i-000000000000", "--dry-run").exit_code == 2
     assert "stopped here" in printed(desk.operated("nora", "instance", "stop", instance, "--ticket", "INC-8"))
     assert "(stopped by the platform)" in printed(desk.typed("application", "show", "hello"))
     assert "stopped here" not in printed(desk.operated("nora", "instance", "start", instance, "--ticket", "INC-8"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ringfort.cli.as_customer import DRY_RUN
 from ringfort.cli.calling import TICKET, connected, platform_client
 from ringfort.cli.output import FORMAT
+
+if TYPE_CHECKING:
+    from ringfort.control.client import Client
 
 _EXAMPLES = """
 \b
@@ -43,47 +47,61 @@ def list_(format_: str, controller: str, credential: Path | None, bundle: Path) 
 @command.command("stop")
 @_INSTANCE
 @TICKET
+@DRY_RUN
 @FORMAT
 @connected
-def stop(instance: str, ticket: str, format_: str, controller: str, credential: Path | None, bundle: Path) -> None:
+def stop(
+    instance: str, ticket: str, dry_run: bool, format_: str, controller: str, credential: Path | None, bundle: Path
+) -> None:
     """Stop INSTANCE until it is started again here, whatever its customer wants."""
-    _ordered(instance, "stop", None, ticket, format_, controller, credential, bundle)
+    with platform_client(controller, credential, bundle) as client:
+        _ordered(client, instance, "stop", None, ticket, dry_run, format_)
 
 
 @command.command("start")
 @_INSTANCE
 @TICKET
+@DRY_RUN
 @FORMAT
 @connected
-def start(instance: str, ticket: str, format_: str, controller: str, credential: Path | None, bundle: Path) -> None:
+def start(
+    instance: str, ticket: str, dry_run: bool, format_: str, controller: str, credential: Path | None, bundle: Path
+) -> None:
     """Let INSTANCE go that was stopped here: then it is as its customer wants it."""
-    _ordered(instance, "start", None, ticket, format_, controller, credential, bundle)
+    with platform_client(controller, credential, bundle) as client:
+        _ordered(client, instance, "start", None, ticket, dry_run, format_)
 
 
 @command.command("move")
 @_INSTANCE
 @click.option("--to", "node", metavar="NODE", help="Where to; away from where it is by default.")
 @TICKET
+@DRY_RUN
 @FORMAT
 @connected
 def move(
-    instance: str, node: str | None, ticket: str, format_: str, controller: str, credential: Path | None, bundle: Path
-) -> None:
-    """Move INSTANCE to another node."""
-    _ordered(instance, "move", {"node": node}, ticket, format_, controller, credential, bundle)
-
-
-def _ordered(
     instance: str,
-    what: str,
-    body: object,
+    node: str | None,
     ticket: str,
+    dry_run: bool,
     format_: str,
     controller: str,
     credential: Path | None,
     bundle: Path,
 ) -> None:
+    """Move INSTANCE to another node."""
     with platform_client(controller, credential, bundle) as client:
+        _ordered(client, instance, "move", {"node": node}, ticket, dry_run, format_)
+
+
+def _ordered(client: Client, instance: str, what: str, body: object, ticket: str, dry_run: bool, format_: str) -> None:
+    if dry_run:
+        found = [one for one in client.get("/v1/instances")["instances"] if one["instance"] == instance]
+        if not found:
+            raise click.UsageError(f"there is no instance {instance}")
+        answer = found[0]
+        click.echo(f"would {what} it; now:", err=format_ == "json")
+    else:
         answer = client.call("POST", f"/v1/instances/{instance}/{what}", body, reason=ticket)
     click.echo(json.dumps(answer, indent=2) if format_ == "json" else _line(answer))
 
