@@ -91,8 +91,8 @@ def said(sandbox: Sandbox, what: str) -> str:
     """Wait until the application has written something, and give everything that it has written."""
     until = time.monotonic() + PATIENCE
     while what not in (text := log_of(sandbox)):
-        assert time.monotonic() < until, f"{what!r} was never said: {text}"
-        assert sandbox.status().state in ("running", "exited"), text
+        assert time.monotonic() < until, f"{what!r} was never said: {text[-500:]}"
+        assert sandbox.status().state in ("running", "exited"), text[-500:]
         time.sleep(0.05)
     return text
 

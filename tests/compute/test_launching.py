@@ -15,7 +15,7 @@ def test_a_module_of_python() -> None:
     found = of("application: a\nruntime: python\nmodule: shop.web\nresources: {memory: 256, processes: 9}", KEY="value")
     assert arguments(found) == [PYTHON, "-m", "shop.web"]
     assert environment(found)["KEY"] == "value"
-    assert (found.processes, found.memory, found.layers) == (9, 184, Layers())
+    assert (found.processes, found.memory, found.layers) == (9, 256, Layers())
 
 
 def test_a_program_of_python() -> None:
@@ -59,7 +59,7 @@ def test_a_module_in_partial_trust_gets_what_is_granted() -> None:
         "environment": {"SEEN": "1"},
         "clock": False,
         "fuel": 1000,
-        "memory": 28,
+        "memory": 64,
     }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from ringfort.compute.application import Application, PartialTrust, Runtime
 from ringfort.compute.guest.launch import APPLICATION, DATA, PYTHON, Launch, Layers
 
-SYSTEM_MIB = 72
-"""What the guest's kernel and its first process keep of its memory."""
+SYSTEM_MIB = 112
+"""What the guest's kernel and its first process need; the virtual machine has that much more than was declared."""
 
 LEAST_MIB = 16
 STATIC_FOLDER = "public"
@@ -24,8 +24,9 @@ def launch(application: Application, settings: Mapping[str, str]) -> Launch:
     """
     sandbox, resources = application.sandbox, application.resources
     layers = Layers(sandbox.account, sandbox.read_only, sandbox.landlock, sandbox.seccomp)
-    runtime, command, options, environment = str(application.runtime), tuple(application.command), {}, dict(settings)
-    memory = max(LEAST_MIB, resources.memory - SYSTEM_MIB)
+    runtime, command, memory = str(application.runtime), tuple(application.command), resources.memory
+    options: dict[str, Any] = {}
+    environment = dict(settings)
     match application.runtime:
         case Runtime.PYTHON:
             runtime, command = "command", python_command(application)
@@ -39,6 +40,11 @@ def launch(application: Application, settings: Mapping[str, str]) -> Launch:
         case Runtime.COMMAND:
             pass
     return Launch(runtime, command, options, environment, resources.processes, memory, layers)
+
+
+def machine_memory(application: Application) -> int:
+    """MiB of an instance's virtual machine, so that the application has what it declared."""
+    return application.resources.memory + SYSTEM_MIB
 
 
 def python_command(application: Application) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class Specification:
     uid: int
     image: Image
     log: Path
-    memory: int = 128
+    memory: int = 176
     cpus: int = 1
     cpu_percent: int = 100
     accelerator: str = "tcg"

@@ -22,15 +22,23 @@ from ringfort.compute.guest import devices, freshness, netlink, roots, verity, w
 from ringfort.compute.guest.checking import answers
 from ringfort.compute.guest.launch import CGROUP, Launch, Layers, become
 from ringfort.compute.guest.relay import Relay
-from ringfort.compute.guest.system import libc
+from ringfort.compute.guest.system import check, libc
 
 STOP_SECONDS = 5.0
+RESERVE_BYTES = 12 << 20
+"""What the application never gets: else a hungry one has the kernel read the same files over and over."""
+
+_STACK_BYTES = 256 << 10
+_ALL_PAGES = 3  # MCL_CURRENT | MCL_FUTURE
 
 
 class Guest:
     """What the guest knows of itself."""
 
     def __init__(self) -> None:
+        # An application that uses all memory must not push out the code that has to end it.
+        check(libc.mlockall(_ALL_PAGES), "keep the first process in memory")
+        threading.stack_size(_STACK_BYTES)  # it is kept in memory, too
         roots.mount_fixed()
         self._control = os.open(devices.port(wire.CONTROL), os.O_RDWR | os.O_NONBLOCK)
         self._relay = Relay(os.open(devices.port(wire.LOG), os.O_WRONLY | os.O_NONBLOCK))
@@ -111,7 +119,8 @@ class Guest:
 
     def _launch(self, launch: Launch) -> None:
         os.mkdir(CGROUP)
-        for name, value in {"pids.max": launch.processes, "memory.max": launch.memory << 20}.items():
+        memory = min(launch.memory << 20, available() - RESERVE_BYTES)
+        for name, value in {"pids.max": launch.processes, "memory.max": memory}.items():
             with open(f"{CGROUP}/{name}", "w") as file:
                 file.write(str(value))
         reader, writer = os.pipe2(os.O_NONBLOCK)
@@ -193,6 +202,13 @@ def _input(launch: Launch) -> int:
         os.write(descriptor, json.dumps(launch.options).encode())
         os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def available() -> int:
+    """Bytes of memory that could be had now, as the kernel estimates it; proc(5), meminfo."""
+    with open("/proc/meminfo") as file:
+        found = next(line for line in file if line.startswith("MemAvailable:"))
+    return int(found.split()[1]) << 10
 
 
 def _number(path: str) -> int:

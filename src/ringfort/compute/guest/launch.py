@@ -51,7 +51,7 @@ class Launch:
     options: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     processes: int = 64
-    memory: int = 56
+    memory: int = 64
     layers: Layers = Layers()
 
 
