@@ -51,7 +51,9 @@ class Machine(worlds.World):
         self.house = worlds.house(directory)
         _, issuer, bundle = worlds.authority()
         self.controller = Controller(self.house.directory, issuer, bundle)
-        self.state, self.configuration, self.processes = directory / "state", directory / "node.toml", []
+        self.controller.lists = worlds.lists()
+        self.state, self.runtime = directory / "state", directory / "run"
+        self.configuration, self.processes = directory / "node.toml", []
         netns.prepare_directory()
         for space in self.spaces.values():
             netns.create(space, self.name)
