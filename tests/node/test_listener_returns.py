@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from ringfort.node import listener
 from ringfort.node.errors import ControllerError
+from ringfort.node.ports import Desired
 from tests.node.test_listener import Heard, Silent
 from tests.publishing.house import DAY, NOW, House, build
 
@@ -77,4 +79,19 @@ def test_what_was_refused_is_looked_at_again_when_a_controller_answers(house: Ho
     heard.listener.controller, heard.listener._wait = controller, lambda _: None
     heard.listener._listen()
     assert controller.questions == 1
+    heard.disk.release()
+
+
+def test_when_a_controller_names_another_root_the_metadata_is_looked_at_once(house: House, tmp_path: Path) -> None:
+    heard = Heard(tmp_path / "state", house, NOW).updated()
+    named = [1, 1, 2, 2]
+
+    class Rotating(Silent):
+        def desired(self, known: Desired, seconds: float) -> Desired:
+            return replace(known, root=named.pop(0))
+
+    heard.listener.controller, heard.listener._wait = Rotating(house.directory), lambda _: None
+    heard.listener._listen()
+    assert named == [2], "the first one named is only noted"
+    heard.stop.set()
     heard.disk.release()

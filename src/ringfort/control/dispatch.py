@@ -268,7 +268,8 @@ class Dispatcher:
 
     def _desired(self) -> Desired:
         state = self._state
-        return Desired(version=state.version, lists=state.numbers.get("lists", 0), bundle=state.bundle)
+        lists = state.numbers.get("lists", 0)
+        return Desired(version=state.version, lists=lists, bundle=state.bundle, root=state.root)
 
     async def _describe(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
         self._allow(operation, request, caller)

@@ -103,11 +103,12 @@ class Desired(Answer):
     version: int = Field(description="The environment's version; 0 when none is published.")
     lists: int = Field(description="Another number: there are other revocation lists.")
     bundle: str = Field(description="SHA-256 of the trust bundle in PEM: whether there is another one.")
+    root: int = Field(description="The version of the approvers' root; 0 when there is none.")
 
     def is_known(self, query: DesiredQuery) -> bool:
         """Whether there is nothing here that the node does not know, of what it asks about."""
         same_lists, same_bundle = query.lists in (None, self.lists), query.bundle in (None, self.bundle)
-        return query.known == self.version and same_lists and same_bundle
+        return query.known == self.version and same_lists and same_bundle and query.root in (None, self.root)
 
 
 class ReportedEvent(Form):
@@ -333,6 +334,7 @@ class DesiredQuery(Form):
     )
     lists: Count | None = Field(default=None, description="And unless this is the number of the revocation lists.")
     bundle: Digest | None = Field(default=None, description="And unless this is the digest of the trust bundle.")
+    root: Count | None = Field(default=None, description="And unless this is the version of the approvers' root.")
 
     @property
     def topics(self) -> frozenset[str]:

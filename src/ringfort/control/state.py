@@ -55,6 +55,7 @@ class State:
     customers: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     sites: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
+    root: int = 0
     looked: float = 0.0
 
     @property
@@ -92,7 +93,7 @@ def load(state: State, connection: Connection) -> frozenset[str]:
         state.sites = {row.name: row.site for row in connection.execute(select(nodes.c.name, nodes.c.site))}
     if "environment" in changed:
         found, text = published(connection)
-        state.version = found.version
+        state.version, state.root = found.version, found.root
         control = control_in(text) if text is not None else None
         state.declared = {one.name: Assignment.of(one.roles, one.sites) for one in control.operators} if control else {}
     state.numbers = numbers

@@ -75,12 +75,12 @@ class Client:
 
     def desired(self, known: Desired, seconds: float) -> Desired:
         """See `ringfort.node.ports.Controller`."""
-        asked = {"known": known.version, "lists": known.lists, "bundle": known.bundle or None}
+        asked = {"known": known.version, "lists": known.lists, "bundle": known.bundle or None, "root": known.root}
         query = "&".join(f"{key}={value}" for key, value in asked.items() if value is not None)
         answer = self._json("GET", f"/v1/nodes/{quote(self._name, safe='')}/desired?{query}", wait=seconds)
         version = _number(answer, "version")
-        lists = _number(answer, "lists") if "lists" in answer else None
-        return Desired(version, lists, _text(answer, "bundle") if "bundle" in answer else "")
+        lists, root = (_number(answer, key) if key in answer else None for key in ("lists", "root"))
+        return Desired(version, lists, _text(answer, "bundle") if "bundle" in answer else "", root)
 
     def report(self, document: Mapping[str, Any], *, fresh: bool) -> None:
         """See `ringfort.node.ports.Controller`."""

@@ -58,6 +58,7 @@ class Listener:
     _version: int = 0
     _claimed: int = 0
     _trust: Desired = field(default_factory=lambda: Desired(0, 0))
+    _root: int | None = None
     _learnt: float = float("-inf")
     _refused: str = ""
     _answered: bool = True
@@ -129,21 +130,30 @@ class Listener:
             # Until there is another version than the one that was claimed last, be that claim true or not.
             known, asked = max(self._version, self._claimed), self.since_boot()
             try:
-                claimed, has_learnt = self._ask(known)
+                found, has_learnt = self._ask(known)
             except RingfortError:
                 self._back_off()
                 return  # whoever answers next may serve something else: look before asking for news
             if self._answered:  # else who claims a version and does not serve it is asked less and less often
                 self._backoff = BACKOFF_SECONDS[0]
-            if ((claimed == known and not has_learnt) or self._refused) and self.since_boot() - asked < HASTE_SECONDS:
+            is_same = found.version == known
+            if ((is_same and not has_learnt) or self._refused) and self.since_boot() - asked < HASTE_SECONDS:
                 self._wait(HASTE_SECONDS)  # it would keep this node busy
-            if claimed != known or self._refused:  # what was refused may be another by now: it is looked at again
-                self._claimed = claimed
+            # What was refused may be another by now, and with another root the same may be believed.
+            if not is_same or self._refused or self._has_other_root(found):
+                self._claimed = found.version
                 return
 
-    def _ask(self, known: int) -> tuple[int, bool]:
-        """The version that a controller claims, once there is news; whether there was other news, which is taken."""
-        found = self.controller.desired(replace(self._trust, version=known), POLL_SECONDS)
+    def _has_other_root(self, found: Desired) -> bool:
+        """Whether a controller names another root than it did last; noted."""
+        before = self._root
+        if found.root is not None:
+            self._root = found.root
+        return before not in (None, self._root)
+
+    def _ask(self, known: int) -> tuple[Desired, bool]:
+        """What a controller claims, once there is news; whether it is of authorities, which is taken."""
+        found = self.controller.desired(replace(self._trust, version=known, root=self._root), POLL_SECONDS)
         trust = Desired(0, found.lists, found.bundle)
         if found.lists is not None and trust != self._trust:
             try:
@@ -152,8 +162,8 @@ class Listener:
             except RingfortError:
                 if found.version == known:  # there is nothing else to do: it is tried again, and not at once
                     raise
-            return found.version, True
-        return found.version, False
+            return found, True
+        return found, False
 
     def _learn(self, found: Desired) -> None:
         """Not more often than once a second, whatever a controller says."""

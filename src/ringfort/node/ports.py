@@ -52,11 +52,13 @@ class Desired:
         version: of the environment.
         lists: another number: there are other revocation lists; None where the controller says nothing of them.
         bundle: SHA-256 of the trust bundle; "" where the controller says nothing of it.
+        root: version of the approvers' root; None where the controller says nothing of it.
     """
 
     version: int
     lists: int | None = None
     bundle: str = ""
+    root: int | None = None
 
 
 class Controller(Protocol):
