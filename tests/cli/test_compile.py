@@ -54,7 +54,7 @@ def test_a_bare_name_will_do_where_only_one_device_has_it(main: Path) -> None:
         ("router:r3", "did you mean router:r1 or router:r2?"),
         ("north/egde", "did you mean switch:north/edge?"),
         ("host:wbe", "did you mean host:web?"),
-        ("zzz", "a device is router:NAME, switch:SITE/SEGMENT or host:NAME"),
+        ("zzz", "a device is router:NAME, switch:SITE/SEGMENT, host:NAME or sandbox:NAME"),
     ],
 )
 def test_an_unknown_device_is_refused_with_what_comes_near(main: Path, given: str, hint: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 import pytest
 
+from ringfort.compute.taps import open_tap
 from ringfort.drill.frames import Kind, frame, mac_bytes
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import gateway_addresses, gateway_mac
@@ -57,25 +60,30 @@ class Place:
         return self._through(self.segment, self.guest, frames)
 
     def _through(self, here: Namespace, there: Namespace, frames: tuple[bytes, ...]) -> list[bytes]:
-        with inside(there.name):
-            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_ETHERNET))
         with inside(here.name):
             sending = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        with listening, sending:
-            listening.bind(("eth0", ALL_ETHERNET))
+        with sending, self.hearing(there) as heard:
             sending.bind(("eth0", 0))
             for one in frames:
                 sending.send(one)
+        return heard
+
+    @contextmanager
+    def hearing(self, there: Namespace) -> Iterator[list[bytes]]:
+        """What arrives at a place; the list is filled when the block ends."""
+        found: list[bytes] = []
+        with inside(there.name):
+            listening = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL_ETHERNET))
+        with listening:
+            listening.bind(("eth0", ALL_ETHERNET))
+            yield found
             time.sleep(0.1)
             listening.setblocking(False)
-            found: list[bytes] = []
-            while True:
-                try:
+            with suppress(BlockingIOError):
+                while True:
                     data, (_, _, kind, _, _) = listening.recvfrom(2000)
-                except BlockingIOError:
-                    return found
-                if kind != socket.PACKET_OUTGOING:
-                    found.append(data)
+                    if kind != socket.PACKET_OUTGOING:
+                        found.append(data)
 
     def out(self, destination: str, port: int, *, source: str = "", mac: str = "", kind: Kind = Kind.TCP) -> bytes:
         """A frame of the guest's, to its gateway's MAC address."""
@@ -124,15 +132,20 @@ def _wire(place: Place) -> None:
         middle.must("ip", "link", "add", name, "address", own, "type", "veth", *peer)
         middle.must("ip", "link", "set", name, "up")
         other.must("ip", "link", "set", "eth0", "up")
-    for address in host.addresses:
-        middle.must("ip", f"-{address.version}", "route", "add", str(address), "dev", "guest")
-        middle.must("ip", "neigh", "add", str(address), "lladdr", host.mac, "dev", "guest")
+    _lead_to_guest(place)
     for address in gateway_addresses(place.environment, host.segment):
         middle.must("ip", "neigh", "add", str(address), "lladdr", gateway, "dev", "uplink")
         default = ("default", "via", str(address), "dev", "uplink", "onlink")
         middle.must("ip", f"-{address.version}", "route", "add", *default)
     _set_kernel(place)
     time.sleep(0.2)
+
+
+def _lead_to_guest(place: Place) -> None:
+    host = place.environment.hosts["acme"]
+    for address in host.addresses:
+        place.sandbox.must("ip", f"-{address.version}", "route", "add", str(address), "dev", "guest")
+        place.sandbox.must("ip", "neigh", "add", str(address), "lladdr", host.mac, "dev", "guest")
 
 
 def _set_kernel(place: Place) -> None:
@@ -212,6 +225,34 @@ def test_the_guest_is_sent_what_is_declared_by_its_gateway_only(place: Place) ->
         before = place.counted().get(reason, 0)
         assert place.receive(refused) == []
         assert place.counted()[reason] == before + 1
+
+
+@pytest.mark.lab
+def test_a_virtual_machines_tap_takes_the_place_of_the_guests_cable() -> None:
+    """A tap called ``guest`` is all that a real guest needs; its rules know an interface by its name."""
+    environment = example("guests")
+    with namespace() as middle, namespace() as unused, namespace() as segment:
+        place = Place(environment, middle, unused, segment)
+        _wire(place)
+        middle.load(compile_device(environment, sandbox("acme")).text)
+        middle.must("ip", "link", "delete", "guest")
+        host = environment.hosts["acme"]
+        tap = open_tap(middle.name, "guest")
+        try:
+            middle.must("ip", "link", "set", "guest", "address", gateway_mac(environment, host.segment), "up")
+            _lead_to_guest(place)
+            with place.hearing(segment) as heard:
+                for one in (
+                    place.out("10.10.1.2", 443),
+                    place.out("10.10.1.2", 22),
+                    place.out(BLOG, 8080),
+                    _arp(place),
+                ):
+                    os.write(tap, bytes(10) + one)  # with an empty virtio_net_hdr (linux/virtio_net.h)
+            assert [frame[6:12] for frame in heard] == [mac_bytes(host.mac)]
+            assert place.counted()["undeclared-out"] == 2
+        finally:
+            os.close(tap)
 
 
 @pytest.mark.lab

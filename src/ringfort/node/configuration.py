@@ -82,7 +82,7 @@ def device(words: str) -> Device:
     """
     kind, _, name = words.partition(":")
     if not name or kind not in {str(known) for known in DeviceKind}:
-        raise RingfortError("configuration", f"{words!r} is no device", "write host:NAME, router:NAME or switch:KEY")
+        raise RingfortError("configuration", f"{words!r} is no device", "write host:NAME, router:NAME, switch:KEY or sandbox:NAME")
     return Device(DeviceKind(kind), name)
 
 
