@@ -101,7 +101,9 @@ class Caller:
             await loop.sock_sendall(connection, b"drill\n")
             return await loop.sock_recv(connection, 4096)
         if call.service.tls is Tls.NONE:
-            return await loop.sock_recv(connection, 4096)
+            words = client.opening(self._lab.environment, call.service.name)
+            await loop.sock_sendall(connection, words)
+            return self._heard(call, words, await loop.sock_recv(connection, 4096))
         return await self._secured(call, connection)
 
     async def _secured(self, call: Call, connection: socket.socket) -> bytes:
@@ -114,11 +116,14 @@ class Caller:
             words = client.opening(self._lab.environment, call.service.name)
             if words:
                 writer.write(words)
-            line = await reader.readline()
-            # Who is heard is greeted in the words of any service, whatever it speaks.
-            return _line(call) if words and client.admits(line.decode(errors="replace")) else line
+            return self._heard(call, words, await (reader.read(4096) if words else reader.readline()))
         finally:
             writer.transport.abort()
+
+    @staticmethod
+    def _heard(call: Call, words: bytes, answer: bytes) -> bytes:
+        """Who is heard is greeted in the words of any service, whatever it speaks."""
+        return _line(call) if words and client.admits(answer.decode(errors="replace")) else answer
 
     def _context(self, holder: str) -> ssl.SSLContext:
         if holder not in self._contexts:
