@@ -17,7 +17,6 @@ from ringfort.control.state import State
 _MINE = "/v1/customers/{name}"
 _APPLICATION = f"{_MINE}/applications/{{application}}"
 _NODE = "/v1/nodes/{name}/instances"
-LOG_BODY = 4 * 1024 * 1024
 SETTINGS_BODY = 2 * 1024 * 1024
 
 
@@ -136,7 +135,7 @@ _INSTANCES: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", f"{_NODE}/{{instance}}/log", "writeLog", "What an instance wrote.", "node:run", models.Logged, node,
-        change=with_served(logs.add_lines), form=models.LogForm, largest=LOG_BODY,
+        change=with_served(logs.add_lines), form=models.LogForm,
     ),
     Operation(
         "GET", "/v1/instances", "listInstances", "All instances, and nothing of what is in them.", "instance:list",
