@@ -48,6 +48,7 @@ class Application:
     def __init__(self, name: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.name, self.delay, self.status = name, 0.0, 200
         self.answers: dict[str, str] = {}
+        self.connections = set[socket.socket]()
         self.files: Path | None = None
         self.seen: list[str] | None = None
         self.served = 0
@@ -55,6 +56,15 @@ class Application:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                application.connections.add(self.connection)
+
+            def finish(self) -> None:
+                application.connections.discard(self.connection)
+                with contextlib.suppress(OSError):
+                    super().finish()
 
             def do_GET(self) -> None:
                 application.serve(self)
@@ -92,6 +102,13 @@ class Application:
 
     def server(self, name: str = "") -> Server:
         return Server(name or self.name, ip_address("127.0.0.1"), self.port)
+
+    def die(self) -> None:
+        """End without a word, whoever is there."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -173,7 +190,10 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        before = headers.get(name.lower())
+        headers[name.lower()] = value.strip() if before is None else f"{before} AND {value.strip()}"
     while len(body) < int(headers.get("content-length", "0")):
         body += connection.recv(65536)
     return int(first.split()[1]), headers, body

@@ -184,6 +184,9 @@ def hostile(client: Client) -> Iterator[tuple[str, object, set[str]]]:
     several = {"payload": signed["payload"], "signatures": [signed, signed]}
     yield "several signatures", several, bad
     yield "a spelling of its own", signed | {"signature": signed["signature"][:-1] + "/"}, bad
+    protected = b64(json.dumps(good()).encode())
+    spelled = {"protected": protected, "payload": "e31", "signature": b64(key.sign(f"{protected}.e31".encode()))}
+    yield "bits after the last byte", spelled, bad
     yield "padding", body(key, good()) | {"payload": "e30="}, bad
     yield "a list", [], bad
     yield "a payload that is a list", body(key, good(), b"[]"), bad
@@ -433,7 +436,9 @@ def test_requests_with_weak_keys_or_other_names_are_refused(world: World) -> Non
     order = client.order(WWW)
     assert client.prove(order, world.gateway) == ["valid"]
     for what, request, problem in BAD_REQUESTS:
-        assert client.finalize(order, request(client)).problem == problem, what
+        answer = client.finalize(order, request(client))
+        assert answer.problem == problem, what
+        assert ("at most 16384 bytes" in answer.text) == (what == "a huge request")
     assert client.post(order.body["finalize"], {"csr": "a b"}).problem == "malformed"
     assert client.post(order.body["finalize"], {}).problem == "malformed"
     assert client.finalize(order, b"x" * 60_000).status in (400, 413)

@@ -426,7 +426,7 @@ def test_instances_are_replaced_under_load_without_a_failed_request(edge: World)
             server = theirs.server(place)
             left = servers.replace(edge.place, endpoint, WWW, server, leave=10, come=5)
             assert left == 0
-            ours.close()
+            ours.die()
             edge.applications.remove(ours)
             time.sleep(1)
         output = h2load.communicate(timeout=30)[0]
