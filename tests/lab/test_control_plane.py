@@ -213,6 +213,17 @@ def drifts(lab: Lab) -> int:
         return sum(event["kind"] == "drift" for event in client.get("/v1/events")["events"])
 
 
+def test_two_mechanisms_of_one_host_are_put_back_before_its_node_goes_on(lab: Lab) -> None:
+    before = drifts(lab)
+    with lab.without("host-firewall:app", "identity:app"):
+        assert asks_for(lab, set())
+        assert not is_as_compiled(lab, host("app"))
+    assert asks_for(lab, {DESK_NODE})
+    assert is_as_compiled(lab, host("app"))
+    time.sleep(4)
+    assert drifts(lab) == before
+
+
 def test_the_witness_too_has_a_certificate_from_the_node_of_its_host(lab: Lab) -> None:
     file = Path(plane(lab).credential("witness"))
     before = read_credential(file)

@@ -70,6 +70,7 @@ class Lab:
         self.environment = environment
         self._connections = netlink.Connections()
         self._lock_depth = 0
+        self._off: set[mechanisms.Mechanism] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -238,8 +239,14 @@ class Lab:
                 building.switch(self.environment, mechanism.service, mechanism.host, on=on)
             else:
                 self._switch_rules(mechanism.device, on=on)
+            (self._off.discard if on else self._off.add)(mechanism)
             if plane is not None and on:
-                nodes.resume(plane, touched)
+                self._resume(plane, touched)
+
+    def _resume(self, plane: Plane, touched: tuple[Device, ...]) -> None:
+        """Let nodes go on where nothing is switched off any more: they would mend the rest, while we do."""
+        still = {plane.node_of(one) for other in self._off for one in mechanisms.devices_of(self.environment, other)}
+        nodes.resume(plane, [device for device in touched if plane.node_of(device) not in still])
 
     def _switch_rules(self, device: Device, *, on: bool) -> None:
         nft.run(self.namespace(device), building.rules_text(self.environment, device) if on else "flush ruleset")
