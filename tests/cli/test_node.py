@@ -39,3 +39,19 @@ def test_status_tells_the_version_and_whether_it_is_confirmed(machine: World) ->
     ended = CliRunner().invoke(ringfort, words, standalone_mode=False)
     assert ended.return_value == 1
     assert "does not run; the rules stay, confirmed: version 1" in ended.output
+
+
+@pytest.mark.lab
+def test_status_is_not_well_while_callers_are_not_checked(machine: World) -> None:
+    """No HAProxy is where the configuration says, so the service is closed."""
+    machine.configure(**{"enforcement-point": '"/nowhere/haproxy"'})
+    machine.publish(1)
+    machine.start()
+    words = ["node", "status", "--config", str(machine.configuration)]
+
+    def told() -> bool:
+        answer = CliRunner().invoke(ringfort, words, standalone_mode=False)
+        return "callers of app: /nowhere/haproxy can't be started" in answer.output and answer.return_value == 1
+
+    machine.until(told)
+    machine.controller.wait_for_event("not-guarded")

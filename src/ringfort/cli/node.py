@@ -96,7 +96,8 @@ Examples:
 @CONFIGURATION
 @FORMAT
 def status(configuration: Path, format_: str) -> int:
-    """What the node enforces, as it said last: exit code 0 if it runs and its version is confirmed, else 1."""
+    """What the node enforces, as it said last: exit code 0 if it runs, its version is confirmed and callers are
+    checked, else 1."""
     from ringfort.node import configuration as configurations
     from ringfort.node.disk import Disk
 
@@ -107,7 +108,8 @@ def status(configuration: Path, format_: str) -> int:
         click.echo(json.dumps({"runs": runs, **(said or {})}, indent=2))
     else:
         _tell(known.name, said, runs)
-    return 0 if runs and said is not None and said["state"] == "confirmed" else 1
+    is_well = runs and said is not None and said["state"] == "confirmed"
+    return 0 if is_well and said is not None and not any(said.get("points", {}).values()) else 1
 
 
 def _tell(name: str, said: dict[str, Any] | None, runs: bool) -> None:
@@ -121,6 +123,8 @@ def _tell(name: str, said: dict[str, Any] | None, runs: bool) -> None:
     click.echo(f"certificate: valid until {said['certificate-expires'] or 'it is enrolled'}")
     for device, digest in said["devices"].items():
         click.echo(f"{device}: {digest[:16]}")
+    for host, trouble in said.get("points", {}).items():
+        click.echo(f"callers of {host}: {trouble or 'checked'}")
     if said["taken-back"]:
         click.echo(f"taken back: {said['taken-back']}")
     for table in said["foreign"]:
