@@ -27,6 +27,8 @@ from ringfort.network import reasons
 
 SETTLE_SECONDS = 0.25
 """How long after the last sign of a probe the missing ones are waited for."""
+SILENT_SECONDS = 0.01
+"""How long one that no counter counts is waited for. A frame is handled while it is sent, or soon after."""
 POLL_SECONDS = 0.0005
 SHARE_OF_ATTEMPTS = 0.8
 """How much of what scan detection allows a source is used before it is made to forget."""
@@ -210,9 +212,11 @@ class Range:
             if now > accounted:
                 accounted, deadline = now, time.monotonic() + SETTLE_SECONDS
             time.sleep(POLL_SECONDS)
-        # Something else was counted too, or nothing tells when the last one has been seen.
-        if now > len(volley) - silent or any(map(_is_never_whole, volley)):
+        if now > len(volley) - silent:  # something else was counted too, and may have ended the wait too early
             time.sleep(SETTLE_SECONDS / 4)
+            arrived.update(self._arrived(tags))
+        elif any(map(_is_never_whole, volley)):  # nothing tells when the last of these has been seen
+            time.sleep(SILENT_SECONDS)
             arrived.update(self._arrived(tags))
         self._take_back(arrived)
         return _outcome(len(volley), refused, list(arrived.values()))
