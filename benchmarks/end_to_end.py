@@ -33,7 +33,7 @@ class Step:
 STEPS = (
     Step("check", ("check",), 0),
     Step("verify", ("verify",), 0),
-    Step("up, from nothing", ("up", "--no-drill"), 20),
+    Step("up, from nothing", ("up",), 20),
     Step("up, nothing to change", ("up", "--no-drill"), 20),
     Step("verify --live", ("verify", "--live"), 3),
     Step("drill", ("drill",), 120),
@@ -65,26 +65,28 @@ def main() -> None:
     parser.add_argument("--environment", default=EXAMPLE)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--skip", action="append", default=[], metavar="COMMAND", help="leave a row out, as `drill`")
     options = parser.parse_args()
-    taken: dict[str, list[tuple[float, float]]] = {step.name: [] for step in STEPS}
+    steps = [step for step in STEPS if step.name not in options.skip]
+    taken: dict[str, list[tuple[float, float]]] = {step.name: [] for step in steps}
     subprocess.run(
         [sys.executable, "-m", "ringfort", "down", options.environment], cwd=ROOT, capture_output=True, check=False
     )
     for _ in range(options.rounds):
-        for step in STEPS:
+        for step in steps:
             taken[step.name].append(seconds(step.words, options.environment))
     if options.json:
         print(json.dumps(taken))
     else:
         print("| Command | median | largest | processor, median | promised |\n|---|---|---|---|---|")
-        for step in STEPS:
+        for step in steps:
             promise = f"{step.promised_seconds:.0f} s" if step.promised_seconds else ""
             wall, processor = zip(*taken[step.name], strict=True)
             middle = statistics.median(processor)
             print(f"| {step.name} | {statistics.median(wall):.1f} s | {max(wall):.1f} s | {middle:.1f} s | {promise} |")
     late = [
         step.name
-        for step in STEPS
+        for step in steps
         if step.promised_seconds and statistics.median(wall for wall, _ in taken[step.name]) > step.promised_seconds
     ]
     if late:

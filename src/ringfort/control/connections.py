@@ -29,14 +29,19 @@ LINGER_SECONDS = 1.0
 
 
 class Connection(web.RequestHandler):
-    """One connection. ``caller``, and who decides for it, are known from the first call on."""
+    """One connection. ``caller``, and who decides for it, are known from the first call on.
 
-    __slots__ = ("caller", "judge")
+    ``allowed``: (operation, path) of reads -> the generation of the controller's state under which it was found that
+    this caller may make them (`ringfort.control.dispatch`).
+    """
+
+    __slots__ = ("allowed", "caller", "judge")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  # aiohttp's own options
         super().__init__(manager, **options)
         self.caller: Caller | None = None
         self.judge: Judge | None = None
+        self.allowed: dict[tuple[str, str], int] = {}
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

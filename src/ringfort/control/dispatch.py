@@ -48,6 +48,9 @@ LONGEST_REASON = 500
 PREPARED_AT_ONCE = 2
 """Threads for what takes long; others wait, and reads, which have threads of their own, don't."""
 
+MOST_ALLOWED = 64
+"""Reads of a connection that are known to be allowed."""
+
 _KEY = re.compile(r"[!-~]{8,128}")
 
 
@@ -95,6 +98,9 @@ class Dispatcher:
 
         async def handle(request: web.Request) -> web.Response:
             try:
+                again = self._again(operation, request)
+                if again is not None:
+                    return again
                 _refuse_parameters(request)
                 return await answer(operation, request, self._caller(request, identify))
             except ProblemError as error:
@@ -168,10 +174,32 @@ class Dispatcher:
 
     # -- what comes of it ------------------------------------------------------------------------------------------
 
+    def _again(self, operation: Operation, request: web.Request) -> web.Response | None:
+        """The answer to a read that this caller was allowed on this connection already, and that is still kept.
+
+        Whether it is allowed hangs on the caller, the path and the state, and on the time for the certificate's end
+        and the state's age, which are looked at each time. None: it has to be found out (again).
+        """
+        connection, state = request.protocol, self._state
+        assert isinstance(connection, Connection)
+        if connection.allowed.get((operation.name, request.raw_path)) != state.generation:
+            return None
+        assert connection.caller is not None
+        if not state.is_fresh or clock() > connection.caller.expires:
+            return None
+        body = self._kept.get(request.raw_path, self._kept.numbers(operation.topics))
+        return _response(operation, body) if body is not None else None
+
     async def _read(self, operation: Operation, request: web.Request, caller: Caller) -> web.Response:
+        generation = self._state.generation
         self._allow(operation, request, caller)
         if not operation.topics:
             return _response(operation, await self._ask(operation, request, caller))
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        if len(connection.allowed) >= MOST_ALLOWED:
+            connection.allowed.clear()
+        connection.allowed[operation.name, request.raw_path] = generation
         numbers = self._kept.numbers(operation.topics)
         body = self._kept.get(request.raw_path, numbers)
         if body is None:

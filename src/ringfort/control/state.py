@@ -36,6 +36,7 @@ for at once, before and after; they share its bytes."""
 class State:
     """What is known.
 
+    ``generation``: another one whenever anything else of this was set, so that what was found out by it can be kept.
     ``numbers``: of topics. ``recorded``, ``listed``, ``revoked``: authority and serial of what is revoked by calls, by
     signed lists, by either. ``lists``: the signed lists, by authority. ``authorities``: key identifiers of the issuing
     authorities in the bundle, whose digest is ``bundle``. ``configured``, ``declared``: what operators may act as, by
@@ -43,6 +44,7 @@ class State:
     node -> site. ``looked``: when the database was asked last, on the monotonic clock.
     """
 
+    generation: int = field(default=0, compare=False)
     numbers: dict[str, int] = field(default_factory=dict)
     recorded: frozenset[tuple[str, int]] = frozenset()
     listed: frozenset[tuple[str, int]] = frozenset()
@@ -57,6 +59,11 @@ class State:
     version: int = 0
     root: int = 0
     looked: float = 0.0
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name not in ("generation", "looked"):
+            object.__setattr__(self, "generation", self.generation + 1)
 
     @property
     def is_fresh(self) -> bool:
