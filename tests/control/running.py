@@ -143,6 +143,7 @@ class Running:
         for client in self._clients:
             client.close()
         self.run(self.controller.close())
+        self.run(asyncio.sleep(0.02))  # connections that close are closed
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()

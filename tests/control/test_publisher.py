@@ -47,6 +47,7 @@ def witness(directory: Path, port: int = 0, tls: Party | None = None) -> Iterato
         yield asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(10)
     finally:
         asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(10)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(10)  # connections that close are closed
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
