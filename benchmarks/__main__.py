@@ -18,6 +18,7 @@ MEASUREMENTS = (
     "benchmarks.api",
     "benchmarks.enforcement_point",
     "benchmarks.gateway",
+    "benchmarks.sandbox",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",
 )

@@ -11,11 +11,18 @@ import queue
 import selectors
 import socket
 import threading
+import time
 from typing import Any
 
 from ringfort.compute.errors import SandboxError
 from ringfort.compute.guest import wire
 from ringfort.compute.logs import LogFile
+
+UNASKED = 100
+"""So many messages that nobody asked for are heard in all; an honest guest has two to tell."""
+
+LOG_BYTES, LOG_SECONDS = 256 << 10, 0.25
+"""So much of the log is taken in so long; a guest that writes more waits, or loses lines."""
 
 
 class Conversation:
@@ -26,6 +33,8 @@ class Conversation:
         self._asking = threading.Lock()
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._number = 0
+        self._unasked = 0
+        self._room, self._resume = LOG_BYTES, 0.0
         self._lines = wire.Lines(wire.LARGEST_ANSWER)
         self.ready = threading.Event()
         self.gone = threading.Event()
@@ -80,11 +89,23 @@ class Conversation:
             selector.register(self._control, selectors.EVENT_READ, self._hear)
             selector.register(self._log, selectors.EVENT_READ, self._keep)
             while selector.get_map():
-                for key, _ in selector.select():
+                for key, _ in selector.select(LOG_SECONDS if self._room <= 0 else None):
                     if not key.data():
                         selector.unregister(key.fileobj)
+                self._pace(selector)
         self.gone.set()
         self._answers.put({})
+
+    def _pace(self, selector: selectors.BaseSelector) -> None:
+        """Turn away from the log for a while when it has brought enough."""
+        now = time.monotonic()
+        watched = any(key.fileobj is self._log for key in selector.get_map().values())
+        if self._room <= 0 and watched:
+            selector.unregister(self._log)
+            self._resume = now + LOG_SECONDS
+        elif self._room <= 0 and now >= self._resume:
+            self._room = LOG_BYTES
+            selector.register(self._log, selectors.EVENT_READ, self._keep)
 
     def _hear(self) -> bool:
         data = _receive(self._control)
@@ -93,26 +114,28 @@ class Conversation:
                 self._take(message)
         except wire.WireError:
             return False  # a guest that doesn't keep to the protocol is not heard any more
-        return bool(data)
+        return bool(data) and self._unasked <= UNASKED
 
     def _take(self, message: dict[str, Any]) -> None:
         match message.get("event"):
-            case None:
-                if self._asking.locked():
-                    self._answers.put(message)
+            case None if self._asking.locked() and self._answers.empty():
+                self._answers.put(message)
             case "ready":
+                self._unasked += 1
                 self.ready.set()
             case "exited":
+                self._unasked += 1
                 code = message.get("code")
                 self.code = code if isinstance(code, int) else None
                 self.exited.set()
             case _:
-                pass
+                self._unasked += 1
 
     def _keep(self) -> bool:
         data = _receive(self._log)
         if data:
             self._kept.write(data)
+            self._room -= len(data)
         return bool(data)
 
 

@@ -28,6 +28,7 @@ def make(path: Path, mib: int, uid: int) -> Path:
             command = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", options, str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
+                path.unlink()
                 raise SandboxError("sandbox-disk", f"mke2fs refuses: {done.stderr.strip()[-300:]}")
             os.fchown(descriptor, uid, uid)
         finally:

@@ -36,7 +36,9 @@ from ringfort.compute.taps import open_tap
 RUNTIME = Path("/dev/shm/ringfort")  # noqa: S108  # made below with a mode; memory, and nothing else may hold a guest's
 BOOT_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
-END_SECONDS = 5.0
+HEALTH_SECONDS = 5.0
+"""What a guest may take for an answer beyond the application's own time."""
+
 ENTROPY_BYTES = 64
 KVM = Path("/dev/kvm")
 NO_MAC = "02:00:00:00:00:01"
@@ -119,6 +121,7 @@ class Sandbox:
         Raises:
             SandboxError: something on the way fails; nothing is left running then.
         """
+        self._refuse_running()
         with self._or_nothing():
             if snapshot is None:
                 self.boot()
@@ -136,6 +139,7 @@ class Sandbox:
         Raises:
             SandboxError: it isn't ready in time.
         """
+        self._refuse_running()
         with self._or_nothing():
             self._prepare()
             memory = self._directory / "memory"
@@ -153,6 +157,7 @@ class Sandbox:
         Raises:
             SandboxError: the snapshot is of another image or another kind of machine, or QEMU refuses it.
         """
+        self._refuse_running()
         snapshot.check(self.specification.image, self.specification.memory, self.specification.cpus)
         with self._or_nothing():
             self._prepare()
@@ -209,7 +214,7 @@ class Sandbox:
     def health(self, port: int, path: str = "", seconds: float = 2.0) -> str:
         """Why the application is not healthy; empty when it is. A guest that doesn't answer is not healthy."""
         try:
-            answer = self._conversation.ask("health", seconds + ANSWER_SECONDS, port=port, path=path, timeout=seconds)
+            answer = self._conversation.ask("health", seconds + HEALTH_SECONDS, port=port, path=path, timeout=seconds)
         except SandboxError as error:
             return error.message
         return "" if answer.get("healthy") is True else str(answer.get("reason", "no reason given"))[:200]
@@ -309,9 +314,11 @@ class Sandbox:
             self.kill()
             raise
 
-    def _prepare(self) -> None:
+    def _refuse_running(self) -> None:
         if self._process is not None:
             raise SandboxError("sandbox-running", f"{self.specification.name} runs already")
+
+    def _prepare(self) -> None:
         self._directory.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(mode=0o711)

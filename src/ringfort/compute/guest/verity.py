@@ -8,11 +8,14 @@ tree, the guest's kernel checks against it.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 BLOCK = 4096
 _DIGESTS = BLOCK // 32
@@ -37,6 +40,8 @@ def hash_tree(data: bytes, salt: bytes) -> tuple[bytes, Root]:
     Args:
         data: whole blocks of 4,096 bytes, at least one.
     """
+    import hashlib  # not for the guest, whose first process needn't load OpenSSL
+
     assert data
     assert len(data) % BLOCK == 0
     start = hashlib.sha256(salt)
@@ -49,7 +54,7 @@ def hash_tree(data: bytes, salt: bytes) -> tuple[bytes, Root]:
     return b"".join(levels), Root(len(data) // BLOCK, digests.hex(), salt.hex())
 
 
-def _digests(start: hashlib._Hash, data: bytes) -> bytes:
+def _digests(start: _Hash, data: bytes) -> bytes:
     view, found = memoryview(data), bytearray()
     for at in range(0, len(data), BLOCK):
         block = start.copy()
