@@ -82,7 +82,8 @@ def device(words: str) -> Device:
     """
     kind, _, name = words.partition(":")
     if not name or kind not in {str(known) for known in DeviceKind}:
-        raise RingfortError("configuration", f"{words!r} is no device", "write host:NAME, router:NAME, switch:KEY or sandbox:NAME")
+        hint = "write host:NAME, router:NAME, switch:KEY or sandbox:NAME"
+        raise RingfortError("configuration", f"{words!r} is no device", hint)
     return Device(DeviceKind(kind), name)
 
 
