@@ -200,9 +200,17 @@ def test_earlier_merges_win_over_later_ones() -> None:
 
 def test_deep_nesting_is_refused_where_it_gets_too_deep() -> None:
     for opening in ("[", "{a: "):
-        (problem,) = problems_of("sites: " + opening * 100_000)
+        (problem,) = problems_of("sites: " + opening * 200)
         assert problem.code == "nested-too-deep"
         assert problem.origin.column == 8 + len(opening) * (limits.NESTING - 1)
+
+
+def test_nesting_that_is_too_deep_for_the_parser_is_refused_in_the_same_words() -> None:
+    for opening in ("[", "{a: "):
+        (problem,) = problems_of("sites: " + opening * 100_000)
+        assert problem.code == "nested-too-deep"
+        assert f"more than {limits.NESTING} deep" in problem.message
+        assert problem.origin.line == 1
 
 
 def test_deep_nesting_by_aliases_is_refused() -> None:

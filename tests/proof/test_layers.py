@@ -120,7 +120,7 @@ def says(layers: Layers, stage: Stage, packet: Packet, place: int) -> bool:
     name = stage.device.name
     if stage.device.kind is DeviceKind.ROUTER:
         return holds(layers.routers[name].forwarded, packet)
-    if stage.device.kind is DeviceKind.HOST:
+    if stage.device.kind in (DeviceKind.HOST, DeviceKind.SANDBOX):
         layer = layers.hosts[name]
         return holds(layer.outgoing if place == 0 else layer.incoming, packet)
     switch = layers.switches[name]

@@ -66,6 +66,10 @@ def read(source: SourceFile, budget: Budget, problems: Problems) -> Node | None:
         return None
 
 
+TOO_DEEP = f"lists and mappings are nested more than {limits.NESTING} deep"
+TOO_DEEP_HINT = "an environment needs no more than 8 levels; look for a bracket that is not closed"
+
+
 class _Reader:
     def __init__(self, source: SourceFile, budget: Budget, problems: Problems) -> None:
         self.source = source
@@ -125,12 +129,7 @@ class _Reader:
         self._refuse_tag(event)
         self._spend(1, event)
         if len(self.stack) >= limits.NESTING:
-            self._stop(
-                "nested-too-deep",
-                self._place(event),
-                f"lists and mappings are nested more than {limits.NESTING} deep",
-                "an environment needs no more than 8 levels; look for a bracket that is not closed",
-            )
+            self._stop("nested-too-deep", self._place(event), TOO_DEEP, TOO_DEEP_HINT)
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         self.stack.append(_Frame(node, event.anchor))
@@ -271,6 +270,9 @@ def _add_syntax_problem(source: SourceFile, error: yaml.YAMLError, problems: Pro
         line, column = error.problem_mark.line + 1, error.problem_mark.column + 1
         context = f"{error.context}: " if error.context else ""
         message = f"{context}{error.problem}"
+        if "maximum nesting depth" in message:  # libyaml's own limit, met while it looks ahead
+            problems.add("nested-too-deep", Place(source, line, column), TOO_DEEP, TOO_DEEP_HINT)
+            return
     elif isinstance(error, yaml.reader.ReaderError):
         position = error.position if isinstance(error.position, int) else 0
         before = source.text.encode()[:position].decode(errors="ignore")
