@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from ringfort.errors import DeclarationError
 from ringfort.identity.bundle import Bundle
 from ringfort.identity.store import read_credential
 from ringfort.kernel import netns
+from ringfort.lab import customers
 from ringfort.lab.authority import Authority, key_file, operator_holder, service_holder
 from ringfort.lab.client import Outcome, call
+from ringfort.lab.deploying import ordered
 from ringfort.lab.lab import Lab
 from ringfort.lab.plane import Plane
 from ringfort.proof.claims import verify
@@ -59,6 +62,7 @@ flows:
 published:
   - {service: door, provider: north/alpha, address: 198.51.100.5, port: 9442}
 """
+EXAMPLES = Path(__file__).parents[2] / "examples" / "applications"
 PUBLIC = Endpoint("198.51.100.5", 9442)
 
 
@@ -94,6 +98,20 @@ def test_a_customer_calls_from_the_internet_and_its_exact_certificate_is_what_co
             pytest.raises(ControlError),
         ):
             client.get("/v1/customers/acme/certificates")
+
+
+@pytest.mark.lab
+def test_both_example_applications_are_deployed_from_the_internet_by_their_customers(lab: Lab) -> None:
+    plane = Plane.of(lab.environment)
+    assert plane is not None
+    assert customers.ensure(plane, ["umbrella", "globex"]) == ("umbrella", "globex")
+    assert customers.ensure(plane, ["umbrella", "globex"]) == ()
+    for name, application in (("umbrella", "guestbook"), ("globex", "hello")):
+        done = ordered(plane, customers.of(plane, name), ["deploy", str(EXAMPLES / application), "--format", "json"])
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["deployment"] == 1
+    stolen = ordered(plane, customers.of(plane, "globex"), ["application", "show", "guestbook"])
+    assert (stolen.returncode, "not-found" in stolen.stderr) == (1, True), stolen
 
 
 @pytest.mark.lab

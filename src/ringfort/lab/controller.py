@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 
 from ringfort.audit import keys as audit_keys
 from ringfort.audit.notes import COSIGNATURE
+from ringfort.compute.sealing import KEY_BYTES
 from ringfort.errors import RingfortError
 from ringfort.gateway.haproxy import LOOPBACK
 from ringfort.lab import approvers, authority, processes, state
@@ -16,6 +18,8 @@ from ringfort.lab.plane import Plane, Progress, literal
 START_SECONDS = 30.0
 NAME = processes.CONTROLLER
 """Of its process."""
+DATA_KEY = "data.key"
+"""The file of the key that wraps customers' keys."""
 
 
 def stop(plane: Plane) -> None:
@@ -30,6 +34,9 @@ def begin(plane: Plane, progress: Progress) -> None:
     """Start the controller if it doesn't run with the configuration that is due; it answers a little later."""
     host, _ = plane.serving(plane.control.controller)
     text = _configuration(plane)
+    key = plane.directory / DATA_KEY
+    if not key.exists():
+        state.write_private(key, secrets.token_bytes(KEY_BYTES))
     file = plane.directory / "controller.toml"
     is_same = file.exists() and file.read_text() == text
     if processes.running(plane, NAME) is not None and is_same:
@@ -56,13 +63,13 @@ def _configuration(plane: Plane) -> str:
         f"credential = {json.dumps(plane.credential(plane.control.controller))}",
         f"authority = {json.dumps(str(plane.keys / authority.AUTHORITY))}",
         f"online_key = {json.dumps(str(approvers.key_file(plane.directory / 'approvers', approvers.ONLINE)))}",
+        f"data_key = {json.dumps(str(plane.directory / DATA_KEY))}",
         "[listen]",
         f"platform = {json.dumps(listen)}",
         *([f"customers = {json.dumps([f'{LOOPBACK}:{plane.serving(plane.control.customers)[1]}'])}"] if behind else []),
     ]
-    roles = ["network-operator", "security-officer", "auditor"]
-    for number, name in enumerate(plane.operators):
-        lines += [f"[operators.{name}]", f"roles = [{json.dumps(roles[min(number, 2)])}]"]
+    for name, roles in plane.roles.items():
+        lines += [f"[operators.{name}]", f"roles = {json.dumps(roles)}"]
     if plane.control.witness:
         host, witness_port = plane.serving(plane.control.witness)
         url = f"https://{literal(plane.environment.hosts[host].addresses[0])}:{witness_port}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ringfort.environment.model import Address, Control, Environment
+from ringfort.environment.model import Address, Control, Environment, OperatorRole
 from ringfort.environment.topology import Device, DeviceKind, devices_by_machine, machine_of, node_host
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 REASON = "ringfort up"
 """Why the lab does what an operator would."""
+
+ROLES = (OperatorRole.NETWORK_OPERATOR, OperatorRole.SECURITY_OFFICER, OperatorRole.AUDITOR)
+"""Of the first, the second and all other operators, where the declaration says nothing of it."""
 
 Progress = Callable[[str], None]
 
@@ -100,27 +103,35 @@ class Plane:
             if not host.hypervisor
         }
 
-    def operator(self) -> tuple[str, str]:
-        """An operator, and a host from where he may call the controller.
+    @property
+    def roles(self) -> dict[str, tuple[OperatorRole, ...]]:
+        """What each of `operators` may act as."""
+        declared = {one.name: one.roles for one in self.control.operators}
+        return declared or {name: (ROLES[min(number, 2)],) for number, name in enumerate(self.operators)}
+
+    def operator(self, role: OperatorRole = OperatorRole.NETWORK_OPERATOR) -> tuple[str, str]:
+        """An operator who may act as that, and a host from where he may call the controller.
 
         Raises:
             RingfortError: no flow lets one.
         """
+        roles = self.roles
         for flow in self.environment.flows.values():
-            if flow.service == self.control.controller and flow.operators:
-                return flow.operators[0], flow.callers[0]
-        hint = f"add a flow {{from: group:administrators, to: {self.control.controller}, as: [alice]}}"
-        raise RingfortError("no-operator", "no operator may call the controller, so nobody could bring nodes in", hint)
+            for name in flow.operators if flow.service == self.control.controller else ():
+                if role in roles.get(name, ()):
+                    return name, flow.callers[0]
+        hint = f"add a flow {{from: group:administrators, to: {self.control.controller}, as: [alice, bob]}}"
+        raise RingfortError("no-operator", f"nobody who may act as {role} may call the controller", hint)
 
     @contextmanager
-    def calling(self) -> Iterator[Client]:
-        """Calls to the controller as an operator, from the operator's host."""
+    def calling(self, role: OperatorRole = OperatorRole.NETWORK_OPERATOR) -> Iterator[Client]:
+        """Calls to the controller as an operator who may act as that, from the operator's host."""
         # What can call is heavy, and most who ask where the control plane is call nobody.
         from ringfort.control.client import Client, Endpoint
         from ringfort.identity.store import read_credential
         from ringfort.lab.authority import Authority
 
-        name, host = self.operator()
+        name, host = self.operator(role)
         credential = read_credential(keyring.key_file(self.keys, keyring.operator_holder(name, host)))
         bundle = Authority(self.keys).bundle
         own = {address.version for address in self.environment.hosts[host].addresses}

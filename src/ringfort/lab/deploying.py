@@ -1,0 +1,51 @@
+"""Customers' own commands, typed in a lab's internet: what they order passes the door like anybody's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from ringfort.errors import RingfortError
+from ringfort.kernel import netns
+from ringfort.lab.customers import Customer
+from ringfort.lab.plane import Plane, literal
+from ringfort.lab.processes import RINGFORT
+from ringfort.lab.shapes import VISITOR, namespace_name
+
+SECONDS = 120.0
+
+
+def door(plane: Plane) -> str:
+    """Where customers call from the internet.
+
+    Raises:
+        RingfortError: nowhere.
+    """
+    for entry in plane.environment.published:
+        if entry.service == plane.control.door:
+            return f"{literal(entry.address)}:{entry.port}"
+    hint = "declare control: door, and publish it"
+    raise RingfortError("no-door", "customers can't call from the internet", hint)
+
+
+def ordered(plane: Plane, customer: Customer, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """One command of ``ringfort``, as the customer types it in the internet; whatever comes of it.
+
+    Raises:
+        RingfortError: it takes longer than two minutes.
+    """
+    told = {
+        "RINGFORT_CONTROLLER": door(plane),
+        "RINGFORT_CERTIFICATE": str(customer.certificate),
+        "RINGFORT_BUNDLE": plane.bundle,
+    }
+    with netns.inside(namespace_name(plane.environment, VISITOR)):
+        try:
+            return subprocess.run(
+                [*RINGFORT, *words], capture_output=True, text=True, timeout=SECONDS, check=False,
+                env={**os.environ, **told}, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            what = f"ringfort {' '.join(words)} of {customer.name} takes longer than {SECONDS:.0f} s"
+            raise RingfortError("order-too-slow", what, "see the controller's log") from error
