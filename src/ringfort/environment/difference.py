@@ -127,6 +127,9 @@ def _settings(old: Environment, new: Environment) -> Iterator[Change]:
     one, two = (_text(tuple(e.control.services.values())) if e.control else "" for e in (old, new))
     if one != two:
         yield Change("environment", "control", one, two)
+    one, two = (_text(tuple(e.gateway.services.values())) if e.gateway else "" for e in (old, new))
+    if one != two:
+        yield Change("environment", "gateway", one, two)
     yield from _operators(old, new)
     for site in old.sites:
         if site in new.sites and old.backbone and new.backbone:

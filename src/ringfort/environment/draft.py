@@ -8,6 +8,7 @@ from ringfort.environment.forms import Declaration, Entry
 from ringfort.environment.model import (
     Control,
     Flow,
+    Gateway,
     Host,
     Provider,
     PublishedService,
@@ -40,6 +41,7 @@ class Draft:
     flow_entries: dict[str, Entry[FlowForm]] = field(default_factory=dict)
     published: list[tuple[PublishedService, Entry[PublishedForm]]] = field(default_factory=list)
     control: Control | None = None
+    gateway: Gateway | None = None
 
     @property
     def trust_domain(self) -> str:

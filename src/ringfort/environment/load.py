@@ -14,6 +14,7 @@ from ringfort.environment.model import Backbone, ConnectionLimit, Environment, S
 from ringfort.environment.problems import Problems
 from ringfort.environment.resolve_control import resolve_control
 from ringfort.environment.resolve_flows import resolve_flows, resolve_published
+from ringfort.environment.resolve_gateway import resolve_gateway
 from ringfort.environment.resolve_hosts import resolve_hosts
 from ringfort.environment.resolve_instances import resolve_instances
 from ringfort.environment.resolve_services import resolve_groups, resolve_services
@@ -80,6 +81,7 @@ def load_files(files: Files, main: str) -> Environment:
     resolve_flows(draft)
     resolve_published(draft)
     resolve_control(draft)
+    resolve_gateway(draft)
     check(draft)
     problems.raise_if_any()
     return _environment(declared, draft)
@@ -107,4 +109,5 @@ def _environment(declared: Declaration, draft: Draft) -> Environment:
         ScanDetection(scan.attempts, scan.seconds, scan.refuse_seconds),
         ConnectionLimit(limit.per_source),
         draft.control,
+        draft.gateway,
     )

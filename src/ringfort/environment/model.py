@@ -263,6 +263,21 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where the internet reaches customers' applications: the service of its hosts under TLS, and the one in plain
+    HTTP, or "". What those hosts answer as is no part of the environment: their controllers tell them."""
+
+    service: str
+    plain: str
+    origin: Origin
+
+    @property
+    def services(self) -> dict[str, str]:
+        """What it is to the gateway -> the name of the service, of those that there are."""
+        return {role: name for role, name in (("service", self.service), ("plain", self.plain)) if name}
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The whole declaration, resolved. Mappings are in file order and must not be changed.
 
@@ -285,6 +300,7 @@ class Environment:
     scan_detection: ScanDetection = field(default_factory=ScanDetection)
     connection_limit: ConnectionLimit = field(default_factory=ConnectionLimit)
     control: Control | None = None
+    gateway: Gateway | None = None
     hosts_by_segment: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

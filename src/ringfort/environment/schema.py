@@ -232,6 +232,15 @@ class ControlForm(Form):
     """People who call controllers, by the name in their certificates; without it the controllers' own files say."""
 
 
+class GatewayForm(Form):
+    """Where the internet reaches customers' applications."""
+
+    service: Name
+    """The service, one port of tcp, under which edge hosts answer TLS by customers' public names."""
+    plain: Name = ""
+    """The service, on the same hosts, of plain HTTP: it redirects, and answers challenges of ACME."""
+
+
 class EnvironmentForm(Form):
     """A Ringfort environment: sites, hosts, services, and every communication that is allowed."""
 
@@ -246,6 +255,7 @@ class EnvironmentForm(Form):
     scan_detection: ScanDetectionForm = Field(default=ScanDetectionForm())
     connection_limit: ConnectionLimitForm = Field(default=ConnectionLimitForm())
     control: ControlForm | None = None
+    gateway: GatewayForm | None = None
     sites: dict[Name, SiteForm] = Field(default={})
     """Datacenters, by name."""
     hosts: dict[Name, HostForm] = Field(default={})

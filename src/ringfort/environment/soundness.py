@@ -76,7 +76,7 @@ def _unprintable(e: Environment) -> Iterator[str]:
         e.sites, e.providers, e.routers, e.segments, e.hosts, e.services, e.flows,
     )  # fmt: skip
     files = {thing.origin.file for things in sections for thing in things.values()}  # type: ignore[attr-defined]
-    files |= {thing.origin.file for thing in (*e.published, e.backbone, e.control) if thing is not None}
+    files |= {thing.origin.file for thing in (*e.published, e.backbone, e.control, e.gateway) if thing is not None}
     for text, longest in (
         *((file, LONGEST_FILE) for file in files),
         *((flow.reason, LONGEST_WORDS) for flow in e.flows.values()),
@@ -109,10 +109,16 @@ def _dangling(e: Environment) -> Iterator[str]:
         yield from _lost(f"published.{number}", "service", (item.service,), e.services)
         yield from _lost(f"published.{number}", "provider", (item.provider,), e.providers)
         yield from _lost(f"published.{number}", "host", (item.host,), e.hosts)
+    yield from _dangling_roles(e)
+
+
+def _dangling_roles(e: Environment) -> Iterator[str]:
     if e.control is not None:
         yield from _lost("control", "service", e.control.services.values(), e.services)
         for operator in e.control.operators:
             yield from _lost(f"control.operators.{operator.name}", "site", operator.sites, e.sites)
+    if e.gateway is not None:
+        yield from _lost("gateway", "service", e.gateway.services.values(), e.services)
 
 
 def _lost(place: str, what: str, names: Iterable[str], known: Mapping[str, object]) -> Iterator[str]:

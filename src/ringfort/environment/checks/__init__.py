@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ringfort.environment.checks.control import check_control
 from ringfort.environment.checks.flows import check_flows
+from ringfort.environment.checks.gateway import check_gateway
 from ringfort.environment.checks.instances import check_instances
 from ringfort.environment.checks.names import check_names
 from ringfort.environment.checks.networks import check_networks
@@ -18,6 +19,7 @@ def check(draft: Draft) -> None:
     check_flows(draft)
     check_published(draft)
     check_control(draft)
+    check_gateway(draft)
     check_instances(draft)
 
 

@@ -1,0 +1,76 @@
+"""A gateway that nobody tells what is public, nobody reaches, or that stands in the wrong place, is refused there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ringfort.environment.difference import difference
+from ringfort.environment.load import load_text
+from ringfort.environment.serialise import SerialisedError, from_bytes, to_bytes
+from tests.environment.declare import only_problem, problems_of
+from tests.environment.gatewayed import GATEWAYED
+
+GOOD = f"environment: gate{GATEWAYED}"
+SERVES = "services: [gateway, gateway-plain]"
+
+
+def test_the_gateway_is_declared_and_signed_with_everything_else() -> None:
+    environment = load_text(GOOD)
+    assert environment.gateway is not None
+    assert environment.gateway.services == {"service": "gateway", "plain": "gateway-plain"}
+    assert from_bytes(to_bytes(environment)) == environment
+    without = replace(environment, gateway=None)
+    assert from_bytes(to_bytes(without)) == without
+    (change,) = difference(without, environment).changed
+    assert (change.subject, change.attribute, change.after) == ("environment", "gateway", "gateway, gateway-plain")
+
+
+def test_a_gateway_may_do_without_plain_http() -> None:
+    gateway = load_text(GOOD.replace(", plain: gateway-plain}", "}")).gateway
+    assert gateway is not None
+    assert gateway.services == {"service": "gateway"}
+
+
+def test_a_signed_gateway_that_leads_nowhere_is_refused() -> None:
+    environment = load_text(GOOD)
+    assert environment.gateway is not None
+    text = to_bytes(replace(environment, gateway=replace(environment.gateway, plain="nowhere")))
+    with pytest.raises(SerialisedError, match="nowhere"):
+        from_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        ("service: gateway,", "service: gatewy,", "unknown-service"),
+        ("plain: gateway-plain}", "plain: plain}", "unknown-service"),
+        ("control: {controller: controller}\n", "", "gateway-untold"),
+        ("gateway: {protocol: tcp, ports: [443]}", "gateway: {protocol: tcp, ports: [443, 444]}", "gateway-form"),
+        ("gateway-plain: {protocol: tcp", "gateway-plain: {protocol: udp", "gateway-form"),
+        (SERVES, f"{SERVES}, customer: acme", "gateway-of-customer"),
+        (SERVES, "services: [gateway]", "gateway-half"),
+        ("  - {from: internet, to: gateway-plain}\n", "", "gateway-unreachable"),
+        ("  - {from: gateway, to: guests}\n", "", "gateway-leads-nowhere"),
+        ("gate: {site: north, segment: edge", "gate: {site: north, segment: admin", "gateway-outside-edge"),
+    ],
+)
+def test_a_gateway_that_could_not_do_what_it_is_for_is_refused(before: str, after: str, code: str) -> None:
+    assert before in GOOD
+    assert code in {problem.code for problem in problems_of(GOOD.replace(before, after))}
+
+
+def test_certificates_there_are_the_customers() -> None:
+    problem = only_problem(
+        GOOD.replace("ports: [443]}", "ports: [443], tls: server}").replace(
+            "{service: gateway,", "{service: §gateway,", 1
+        )
+    )
+    assert problem.code == "gateway-form"
+    assert "the certificates there are the customers'" in problem.hint
+
+
+def test_a_slip_of_the_pen_is_told_once_with_the_nearest_name() -> None:
+    problem = only_problem(GOOD.replace("service: gateway,", "service: §gatewy,", 1))
+    assert (problem.code, problem.hint) == ("unknown-service", "did you mean 'gateway'?")
