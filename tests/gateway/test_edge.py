@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -695,3 +696,31 @@ def test_nothing_is_logged_of_visitors(edge: World, app: Application) -> None:
     written = b"".join(path.read_bytes() for path in Path(edge.place.directory).iterdir() if path.is_file())
     assert b"private/path" not in written
     assert f"{EDGE}:{edge.edge.tls_port}".encode() in written, "the files were looked at"
+
+
+def test_an_instance_that_leaves_gets_nobody_new_while_its_visitors_finish(edge: World) -> None:
+    """In the running process, in one that takes over, and back again when it has come."""
+    app, other = edge.application("one"), edge.application("two")
+    endpoint = edge.endpoint(WWW, app.server("a"), other.server("b"))
+    edge.serve(endpoint)
+    app.delay = 1.0
+    with edge.visit(WWW) as first, edge.visit(WWW) as second, ThreadPoolExecutor(2) as pool:
+        visits = [pool.submit(ask, connection, WWW) for connection in (first, second)]
+        time.sleep(0.3)
+        leaves = replace(endpoint, servers=(replace(app.server("a"), leaving=True), other.server("b")))
+        assert edge.serve(leaves) == running.Applied("kept", (), {})
+        assert running.is_current(edge.edge, edge.place)
+        assert sorted(visit.result()[2] for visit in visits) == [b"one 0\n", b"two 0\n"]
+    served = app.served
+    with edge.visit(WWW) as connection:
+        assert {ask(connection, WWW)[2] for _ in range(4)} == {b"two 0\n"}
+    more = edge.endpoint("more.shop.example", other.server("b"))
+    assert edge.serve(leaves, more).process == "restarted"
+    assert running.is_current(edge.edge, edge.place)
+    with edge.visit(WWW) as connection:
+        assert {ask(connection, WWW)[2] for _ in range(4)} == {b"two 0\n"}
+    assert app.served == served
+    app.delay = 0.0
+    assert edge.serve(endpoint, more) == running.Applied("kept", (f"{WWW}/a",), {})
+    with edge.visit(WWW) as connection:
+        assert {ask(connection, WWW)[2] for _ in range(4)} == {b"one 0\n", b"two 0\n"}

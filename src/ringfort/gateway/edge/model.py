@@ -72,12 +72,16 @@ def _check_port(port: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One instance of an application, or the place of one: ``name`` stays when another instance takes it."""
+    """One instance of an application, or the place of one: ``name`` stays when another instance takes it.
+
+    ``leaving``: it gets no new visitors, and those who are there finish.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
     name: str
     address: Address
     port: int
+    leaving: bool = False
 
     def __post_init__(self) -> None:
         _check(_WORD, "the name of an instance", self.name)

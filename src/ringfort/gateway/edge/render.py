@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ringfort.environment.model import Address
 from ringfort.gateway.edge.model import ENDED_HERE, Edge, Endpoint, Health, Server, TlsMode
@@ -132,9 +132,7 @@ def backends(edge: Edge) -> dict[str, tuple[Server, ...]]:
         passing = one.tls is TlsMode.PASSTHROUGH
         found[f"{PASSING}{one.name}" if passing else one.name] = one.servers
         if passing and one.challenge_port:
-            found[CHALLENGED + one.name] = tuple(
-                Server(server.name, server.address, one.challenge_port) for server in one.servers
-            )
+            found[CHALLENGED + one.name] = tuple(replace(server, port=one.challenge_port) for server in one.servers)
     return found
 
 
@@ -372,7 +370,7 @@ def _backend(one: Endpoint) -> Iterator[str]:
         yield ""
         yield f"backend {CHALLENGED}{one.name}"
         for server in one.servers:  # not checked: who answers challenges may listen only while there is one
-            yield f"{_SERVER}{server.name} {Server(server.name, server.address, one.challenge_port).place}"
+            yield _server(replace(server, port=one.challenge_port))
         return
     yield f"backend {one.name}"
     yield "    balance roundrobin"
@@ -387,5 +385,9 @@ def _backend(one: Endpoint) -> Iterator[str]:
 
 def _servers(servers: Iterable[Server], health: Health) -> Iterator[str]:
     yield f"    default-server check inter {health.seconds}s fall {health.fall} rise {health.rise}"
-    for server in servers:
-        yield f"{_SERVER}{server.name} {server.place}"
+    yield from map(_server, servers)
+
+
+def _server(server: Server) -> str:
+    """A process that begins has no visitors at one that leaves: there it needs only get none."""
+    return f"{_SERVER}{server.name} {server.place}" + (" disabled" if server.leaving else "")

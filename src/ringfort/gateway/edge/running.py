@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,9 @@ and may neither list nor read what is root's."""
 Write = Callable[[Path, bytes], None]
 """Replaces a file, whole or not at all."""
 
+States = Mapping[str, Mapping[str, servers.Running]]
+"""What the running process has, by backend and name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
@@ -44,12 +47,16 @@ class Applied:
     left: int = 0
 
 
-def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: float = 30.0) -> Applied:
+def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: float | None = 30.0) -> Applied:
     """Serve ``edge`` from the network namespace of this thread.
 
-    Connections that stand go on whatever changes. Other instances take their places one after the other, each when it
-    is well and its predecessor has drained; other names, limits or numbers of instances start a process that takes
-    the listening sockets over.
+    Connections that stand go on whatever changes. Those that leave get no new visitors from now on. Other instances
+    take their places one after the other, each when it is well and its predecessor has drained; other names, limits or
+    numbers of instances start a process that takes the listening sockets over.
+
+    Args:
+        leave: seconds that visitors of a former instance have to finish.
+        come: that a new one has to become well; None believes that it is, and leaves it to HAProxy to look.
 
     Raises:
         RingfortError: HAProxy refuses something, or an instance isn't well; what served before goes on.
@@ -60,8 +67,9 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
     directory.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
     directory.chmod(DIRECTORY)
     with servers.changing(place):
-        had = servers.everything(place) if process.loaded(place) else []
-        before = _addresses(usable, place) if process.loaded(place) == wanted.digest else None
+        loaded = process.loaded(place)
+        had = servers.everything(place) if loaded else []
+        before = servers.states(place) if loaded == wanted.digest else None
         done = process.apply(wanted, place, write)
         for path, entries in _other_maps(wanted, place):
             runtime.replace_map(place.socket, path, entries)
@@ -73,10 +81,17 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
         return Applied(done, (), without, leaving.wait(place, gone, leave))
 
 
-def _bring(edge: Edge, before: dict[str, dict[str, Server]], place: Place, leave: float, come: float) -> Iterator[str]:
+def _bring(edge: Edge, before: States, place: Place, leave: float, come: float | None) -> Iterator[str]:
     """Put other instances in their places; which."""
-    for one, backend, server in _changed(edge, before):
-        servers.wait_until_well(server, servers.health_of(one, backend), one.name, come)
+    changed = list(_changed(edge, before))
+    for _, backend, server in changed:
+        if server.leaving:
+            servers.dismiss(place, backend, server.name)
+    for one, backend, server in changed:
+        if server.leaving:
+            continue
+        if come is not None:
+            servers.wait_until_well(server, servers.health_of(one, backend), one.name, come)
         servers.exchange(place, backend, server, leave)
         yield f"{backend}/{server.name}"
 
@@ -88,7 +103,7 @@ def is_current(edge: Edge, place: Place) -> bool:
     try:
         if not process.is_current(wanted, place) or any(_other_maps(wanted, place)):
             return False
-        return not list(_changed(usable, _addresses(usable, place)))
+        return not list(_changed(usable, servers.states(place)))
     except RingfortError:
         return False
 
@@ -101,20 +116,14 @@ def _other_maps(wanted: Configuration, place: Place) -> Iterator[tuple[str, list
             yield path, text.splitlines()
 
 
-def _addresses(edge: Edge, place: Place) -> dict[str, dict[str, Server]]:
-    """What the running process has, by backend and name; servers that don't get visitors now count as another."""
-    found: dict[str, dict[str, Server]] = {}
-    for backend in backends(edge):
-        states = servers.running(place, backend)
-        found[backend] = {name: one.server for name, one in states.items() if not one.is_leaving}
-    return found
-
-
-def _changed(edge: Edge, before: dict[str, dict[str, Server]]) -> Iterable[tuple[Endpoint, str, Server]]:
+def _changed(edge: Edge, before: States) -> Iterator[tuple[Endpoint, str, Server]]:
+    """Servers that the running process has otherwise: elsewhere, or with visitors or without."""
     by_name = {one.name: one for one in edge.endpoints}
     for backend, wanted in backends(edge).items():
         for server in wanted:
-            if before.get(backend, {}).get(server.name) != server:
+            now = before.get(backend, {}).get(server.name)
+            is_there = now is not None and (server.leaving or now.server.place == server.place)
+            if not is_there or now is None or now.is_leaving != server.leaving:
                 yield by_name[backend.rpartition(":")[2]], backend, server
 
 

@@ -54,7 +54,7 @@ def changing(place: Place) -> Iterator[None]:
 def everything(place: Place) -> list[Server]:
     """All servers of all backends of the running process."""
     lines = runtime.ask(place.socket, "show servers state").splitlines()
-    return [one.server for row in _rows(lines) if (one := _running(row, {})) is not None]
+    return [one.server for row in _rows(lines) if (one := _running(row, 0)) is not None]
 
 
 def running(place: Place, backend: str) -> dict[str, Running]:
@@ -63,14 +63,29 @@ def running(place: Place, backend: str) -> dict[str, Running]:
     Raises:
         RingfortError: HAProxy doesn't answer, or has no such backend.
     """
-    visits = {
-        row["svname"]: int(row["scur"] or 0) for row in runtime.statistics(place.socket) if row["pxname"] == backend
-    }
     answer = runtime.ask(place.socket, f"show servers state {backend}").splitlines()
     if not any(line.startswith("# ") for line in answer):
         raise EdgeError("edge-backend", f"the edge has no backend {backend}")
-    found = [_running(row, visits) for row in _rows(answer)]
-    return {one.server.name: one for one in found if one is not None}
+    return _by_backend(place, answer).get(backend, {})
+
+
+def states(place: Place) -> dict[str, dict[str, Running]]:
+    """The servers of all backends that have any, by backend and name.
+
+    Raises:
+        RingfortError: HAProxy doesn't answer.
+    """
+    return _by_backend(place, runtime.ask(place.socket, "show servers state").splitlines())
+
+
+def _by_backend(place: Place, lines: list[str]) -> dict[str, dict[str, Running]]:
+    visits = {(row["pxname"], row["svname"]): int(row["scur"] or 0) for row in runtime.statistics(place.socket)}
+    found: dict[str, dict[str, Running]] = {}
+    for row in _rows(lines):
+        one = _running(row, visits.get((row["be_name"], row["srv_name"]), 0))
+        if one is not None:
+            found.setdefault(row["be_name"], {})[one.server.name] = one
+    return found
 
 
 def _rows(lines: list[str]) -> Iterator[dict[str, str]]:
@@ -82,14 +97,19 @@ def _rows(lines: list[str]) -> Iterator[dict[str, str]]:
             yield dict(zip(names, line.split(" "), strict=False))
 
 
-def _running(row: dict[str, str], visits: dict[str, int]) -> Running | None:
+def _running(row: dict[str, str], visits: int) -> Running | None:
     """A server; None for what is no instance, such as the way to the door inside."""
     try:
         server = Server(row["srv_name"], ip_address(row["srv_addr"]), int(row["srv_port"]))
     except (ValueError, EdgeError):
         return None
     is_up = int(row["srv_op_state"]) > 0
-    return Running(server, is_up, bool(int(row["srv_admin_state"]) & _AWAY), visits.get(server.name, 0))
+    return Running(server, is_up, bool(int(row["srv_admin_state"]) & _AWAY), visits)
+
+
+def dismiss(place: Place, backend: str, name: str) -> None:
+    """Send no new visitor to a server, and wait for nobody."""
+    runtime.order(place.socket, f"set server {backend}/{name} state drain")
 
 
 def drain(place: Place, backend: str, name: str, seconds: float) -> int:
@@ -101,7 +121,7 @@ def drain(place: Place, backend: str, name: str, seconds: float) -> int:
     Returns:
         How many are still there after that time; 0 when the instance may end without anybody noticing.
     """
-    runtime.order(place.socket, f"set server {backend}/{name} state drain")
+    dismiss(place, backend, name)
     deadline = time.monotonic() + seconds
     while True:
         now = running(place, backend)[name]
@@ -126,6 +146,7 @@ def admit(place: Place, backend: str, server: Server) -> None:
             runtime.order(place.socket, f"set server {path} state ready")
             raise EdgeError("edge-instance", f"HAProxy doesn't take {server.place} as {path}: {answer[:200]}")
     runtime.order(place.socket, f"set server {path} state ready")
+    runtime.order(place.socket, f"set server {path} health up")  # until the next look; else it waits for that
 
 
 def replace(
