@@ -27,7 +27,7 @@ hosts:
 services:
   gateway: {protocol: tcp, ports: [443]}
   gateway-plain: {protocol: tcp, ports: [80]}
-  guests: {protocol: tcp, ports: [8080-8087]}
+  guests: {protocol: tcp, ports: [8080-8087], tls: mutual}
   controller: {protocol: tcp, ports: [9443], tls: mutual}
 flows:
   - {from: "group:all", to: controller, name: nodes}

@@ -53,6 +53,7 @@ def test_a_signed_gateway_that_leads_nowhere_is_refused() -> None:
         (SERVES, "services: [gateway]", "gateway-half"),
         ("  - {from: internet, to: gateway-plain}\n", "", "gateway-unreachable"),
         ("  - {from: gateway, to: guests}\n", "", "gateway-leads-nowhere"),
+        ("ports: [8080-8087], tls: mutual", "ports: [8080-8087]", "gateway-unproved"),
         ("gate: {site: north, segment: edge", "gate: {site: north, segment: admin", "gateway-outside-edge"),
     ],
 )

@@ -66,7 +66,14 @@ def _check_way_in(draft: Draft, gateway: Gateway) -> None:
             message = f"the internet may not call '{name}'"
             hint = f"add a flow: {{from: internet, to: {name}}}"
             draft.problems.add("gateway-unreachable", draft.declaration.at("gateway", key), message, hint)
-    if not any(flow.source == f"service:{gateway.service}" for flow in draft.flows.values()):
+    called = [flow.service for flow in draft.flows.values() if flow.source == f"service:{gateway.service}"]
+    for name in dict.fromkeys(called):
+        if draft.services[name].tls is not Tls.MUTUAL:
+            message = f"'{name}' could not tell the gateway from others"
+            hint = f"write {name}: {{protocol: tcp, ports: [...], tls: mutual}}; applications notice nothing of it"
+            place = draft.declaration.services[name].at("tls")
+            draft.problems.add("gateway-unproved", place, message, hint)
+    if not called:
         message = f"'{gateway.service}' may call nothing: there is nobody to answer for"
         hint = f"add a flow at each site: {{from: {gateway.service}, to: SERVICE}}, to what instances serve"
         draft.problems.add("gateway-leads-nowhere", draft.declaration.at("gateway", "service"), message, hint)
