@@ -24,13 +24,13 @@ def test_the_way_of_a_declared_flow_is_printed_and_the_exit_code_is_0() -> None:
 
 
 def test_a_refused_packet_has_exit_code_1_and_says_who_refuses() -> None:
-    result = run("acme-n", "db-n-1", "tcp/5432")
+    result = run("acme-n-1", "db-n-1", "tcp/5432")
     assert result.exit_code == 1
-    assert "refused by 3 owners: sandbox-filter:acme-n, router-filter:north-r1" in result.output
+    assert "refused by 3 owners: sandbox-filter:acme-n-1, router-filter:north-r1" in result.output
 
 
 def test_json_is_json_and_nothing_else() -> None:
-    result = run("acme-n", "db-n-1", "tcp/5432", "--format", "json", "--without", "router-filter:north-r1")
+    result = run("acme-n-1", "db-n-1", "tcp/5432", "--format", "json", "--without", "router-filter:north-r1")
     assert result.exit_code == 1
     assert json.loads(result.output)["without"] == ["router-filter:north-r1"]
 

@@ -50,7 +50,7 @@ def test_every_attack_is_tried_and_has_a_sentence() -> None:
     assert fired == set(Attack) == set(SENTENCES)
 
 
-@pytest.mark.parametrize("name", ["web-n-1", "admin-s", "acme-n"])
+@pytest.mark.parametrize("name", ["web-n-1", "admin-s", "acme-n-1"])
 def test_every_host_tries_every_other_host_in_both_families_and_all_protocols(name: str) -> None:
     tried = {(p.target, p.source.version, p.kind) for p in FROM_HOSTS[name] if p.attack is Attack.HOST_UNDECLARED}
     kinds = (Kind.TCP, Kind.UDP, Kind.ICMP, Kind.OTHER)

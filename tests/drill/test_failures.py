@@ -71,7 +71,7 @@ def test_every_mechanism_of_the_environment_fails_once() -> None:
     for host in SHOP.hosts.values():
         kinds = ("sandbox-filter", "instance-taken-over") if host.hypervisor else ("host-firewall", "host-taken-over")
         assert {f"{kind}:{host.name}" for kind in (*kinds, "identity-stolen")} <= set(names)
-    assert {"sandbox-escaped:metal-n", "sandbox-escaped:metal-s"} <= set(names)
+    assert {"sandbox-escaped:metal-n-1", "sandbox-escaped:metal-s"} <= set(names)
     assert {f"port-security:{key}" for key in SHOP.segments} <= set(names)
     mutual = {f"identity:{service.name}" for service in SHOP.services.values() if service.tls == "mutual"}
     mutual -= {"identity:controller", "identity:witness"}  # which check for themselves, and can't be told not to

@@ -18,7 +18,7 @@ def test_the_example_comes_up_works_over_either_router_and_goes(tmp_path: Path) 
     with Lab(found) as lab:
         try:
             changes = lab.up()
-            assert len(changes.created) == 65
+            assert len(changes.created) == 72
             assert len(list(declared(found))) > 300
             assert failures(lab) == []
             for site in found.sites.values():

@@ -35,12 +35,12 @@ def test_a_declared_flow_gets_through_and_every_hop_names_it() -> None:
 
 
 def test_an_undeclared_packet_is_refused_by_every_owner_on_its_way() -> None:
-    told = ask("acme-n", "db-n-1", "tcp/5432")
+    told = ask("acme-n-1", "db-n-1", "tcp/5432")
     assert not told.possible
     assert told.exit_code == 1
     assert told.declared == ""
     assert told.refusing == (
-        "sandbox-filter:acme-n",
+        "sandbox-filter:acme-n-1",
         "router-filter:north-r1",
         "host-firewall:db-n-1",
         "identity:database",
@@ -50,11 +50,11 @@ def test_an_undeclared_packet_is_refused_by_every_owner_on_its_way() -> None:
 
 def test_without_a_mechanism_the_next_one_refuses() -> None:
     told = ask(
-        "acme-n", "db-n-1", "tcp/5432", "sandbox-filter:acme-n", "router-filter:north-r1", "router-filter:north-r2"
+        "acme-n-1", "db-n-1", "tcp/5432", "sandbox-filter:acme-n-1", "router-filter:north-r1", "router-filter:north-r2"
     )
     assert told.refusing == ("host-firewall:db-n-1", "identity:database")
     failed = [hop.mechanism for hop in told.path if hop.decision is Decision.FAILED]
-    assert failed == ["sandbox-filter:acme-n", "router-filter:north-r1"]
+    assert failed == ["sandbox-filter:acme-n-1", "router-filter:north-r1"]
 
 
 def test_the_internet_reaches_a_published_service_through_translation() -> None:

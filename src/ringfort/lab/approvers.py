@@ -100,8 +100,10 @@ def published_text(environment: Environment) -> bytes:
         for name in ("sites", "providers", "routers", "segments", "hosts", "services", "flows")
     }
     published = tuple(map(portable, environment.published))
-    backbone, control = (None if one is None else portable(one) for one in (environment.backbone, environment.control))
-    return to_bytes(replace(environment, **parts, published=published, backbone=backbone, control=control))
+    for name in ("backbone", "control", "gateway"):
+        section = getattr(environment, name)
+        parts[name] = None if section is None else portable(section)
+    return to_bytes(replace(environment, **parts, published=published))
 
 
 def body(what: Publication) -> dict[str, str]:
