@@ -7,7 +7,7 @@ device before leaves it. It does not share the engine's boxes: what the engine f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from ringfort.environment.identity import IdentityCheck
@@ -240,6 +240,8 @@ class Follower:
     environment: Environment
     rulesets: Mapping[Device, Ruleset]
     checks: Mapping[str, Sequence[IdentityCheck]]
+    _spaces: dict[Universe, Space] = field(default_factory=dict)
+    """One for every packet: it remembers the sets that the rules name, and they are the same for each."""
 
     def follow(
         self, packet: Packet, way: Sequence[Stage], receiver: Host, failed: frozenset[str], *, known: bool
@@ -276,7 +278,7 @@ class Follower:
         return packet if found is None else replace(packet, destination=str(found[1]), port=found[2])
 
     def _through(self, stage: Stage, packet: Packet) -> tuple[Hop, bool, Packet]:
-        space = Space(Universe.IP if ip_address(packet.source).version == 4 else Universe.IP6)
+        space = self._space(Universe.IP if ip_address(packet.source).version == 4 else Universe.IP6)
         packets = self._set(space, stage, packet)
         steps, result = trace(self.rulesets[stage.device], stage.hooks, packets)
         sure = not any(doubt.doubt is Doubt.UNKNOWN for doubt in result.doubts)
@@ -285,6 +287,11 @@ class Follower:
         left = self._translated(result, packet)
         decision = Decision.ACCEPTS if left == packet else Decision.TRANSLATES
         return self._hop(stage, decision, steps, "accept"), sure, left
+
+    def _space(self, universe: Universe) -> Space:
+        if universe not in self._spaces:
+            self._spaces[universe] = Space(universe)
+        return self._spaces[universe]
 
     def _set(self, space: Space, stage: Stage, packet: Packet) -> PacketSet:
         names = space.fields
