@@ -47,6 +47,16 @@ def test_what_is_as_planned_needs_no_change(wanted: dict[str, Namespace]) -> Non
     assert differences(wanted, built(wanted)) == []
 
 
+def test_a_link_that_somebody_else_makes_there_is_left_alone(wanted: dict[str, Namespace]) -> None:
+    seen = built(wanted)
+    name = next(name for name in wanted if name.endswith(".admin"))
+    tap = SeenLink(99, "tun", 0, Link("guest", "02:00:00:00:00:02", addresses=frozenset({"192.0.0.1/30"})))
+    seen[name] = replace(seen[name], links={**seen[name].links, "guest": tap})
+    assert differences(wanted, seen) == [Change(name, Step.REMOVE_LINK, tap.link)]
+    known = wanted | {name: replace(wanted[name], others=frozenset({"guest"}))}
+    assert differences(known, seen) == []
+
+
 def test_from_nothing_every_cable_is_made_once(wanted: dict[str, Namespace]) -> None:
     made = [change for change in differences(wanted, {}) if change.step is Step.ADD_LINK]
     links = [link for space in wanted.values() for link in space.links.values()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,9 +15,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from ringfort.environment.model import OperatorRole
+from ringfort.errors import RingfortError
+from ringfort.identity.authority import BACKDATE
 from ringfort.identity.certificates import new_key
+from ringfort.kernel import netns
 from ringfort.lab import state
-from ringfort.lab.plane import REASON, Plane
+from ringfort.lab.plane import REASON, Plane, literal
+from ringfort.lab.shapes import VISITOR, namespace_name
+
+if TYPE_CHECKING:
+    from ringfort.control.client import Client
 
 LIFETIME = timedelta(days=30)
 
@@ -42,14 +51,14 @@ def ensure(plane: Plane, names: Iterable[str]) -> tuple[str, ...]:
             file = of(plane, name).certificate
             if not file.exists():
                 file.parent.mkdir(mode=0o700, exist_ok=True)
-                state.write_private(file, self_signed(name, (), datetime.now(UTC)))
+                state.write_private(file, _self_signed(name, datetime.now(UTC)))
             leaf = x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.PEM).decode()
             client.call("POST", "/v1/customers", {"name": name, "certificate": leaf}, reason=REASON)
     return missing
 
 
-def self_signed(subject: str, names: Iterable[str], now: datetime) -> bytes:
-    """A key and a certificate that it signed itself, as customers make them: for management, or for public names."""
+def _self_signed(subject: str, now: datetime) -> bytes:
+    """A key and a certificate that it signed itself, as customers make them for management."""
     key = new_key()
     called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     builder = (
@@ -58,11 +67,35 @@ def self_signed(subject: str, names: Iterable[str], now: datetime) -> bytes:
         .issuer_name(called)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_before(now - BACKDATE)
         .not_valid_after(now + LIFETIME)
     )
-    alternatives = [x509.DNSName(name) for name in names]
-    if alternatives:
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate
+
+
+@contextmanager
+def calling(plane: Plane, customer: Customer) -> Iterator[Client]:
+    """Calls to the controller as a customer, from the lab's internet."""
+    from ringfort.control.client import Client, Endpoint
+    from ringfort.identity.store import read_bundle
+
+    bundle, file = read_bundle(Path(plane.bundle)), customer.certificate
+    with (
+        netns.inside(namespace_name(plane.environment, VISITOR)),
+        Client.customer(Endpoint.parse(door(plane)), file, file, bundle) as client,
+    ):
+        yield client
+
+
+def door(plane: Plane) -> str:
+    """Where customers call from the internet.
+
+    Raises:
+        RingfortError: nowhere.
+    """
+    for entry in plane.environment.published:
+        if entry.service == plane.control.door:
+            return f"{literal(entry.address)}:{entry.port}"
+    hint = "declare control: door, and publish it"
+    raise RingfortError("no-door", "customers can't call from the internet", hint)

@@ -8,25 +8,12 @@ from collections.abc import Sequence
 
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns
-from ringfort.lab.customers import Customer
-from ringfort.lab.plane import Plane, literal
+from ringfort.lab.customers import Customer, door
+from ringfort.lab.plane import Plane
 from ringfort.lab.processes import RINGFORT
 from ringfort.lab.shapes import VISITOR, namespace_name
 
 SECONDS = 120.0
-
-
-def door(plane: Plane) -> str:
-    """Where customers call from the internet.
-
-    Raises:
-        RingfortError: nowhere.
-    """
-    for entry in plane.environment.published:
-        if entry.service == plane.control.door:
-            return f"{literal(entry.address)}:{entry.port}"
-    hint = "declare control: door, and publish it"
-    raise RingfortError("no-door", "customers can't call from the internet", hint)
 
 
 def ordered(plane: Plane, customer: Customer, words: Sequence[str]) -> subprocess.CompletedProcess[str]:

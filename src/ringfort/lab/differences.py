@@ -112,7 +112,7 @@ def _find(seen: Mapping[str, Seen], end: tuple[str, str]) -> SeenLink | None:
 
 def _link_changes(namespace: Namespace, present: Seen, kept: Mapping[str, SeenLink]) -> Iterator[Change]:
     name = namespace.name
-    for stray in present.links.keys() - kept.keys():
+    for stray in present.links.keys() - kept.keys() - namespace.others:
         yield Change(name, Step.REMOVE_LINK, present.links[stray].link)
     for key, link in namespace.links.items():
         here = kept.get(key)

@@ -106,6 +106,7 @@ def _host(environment: Environment, name: str) -> Namespace:
         routes=frozenset(default_via(gateway, interface) for gateway in used),
         neighbours=frozenset(Neighbour(str(gateway), mac, interface) for gateway in used),
         sysctls=sysctls.of_device(environment, device),
+        others=frozenset((topology.SANDBOX_GUEST,) if host.hypervisor else ()),  # a node's, for an instance
     )
 
 

@@ -99,7 +99,10 @@ class Forwarding:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """One network namespace. ``device`` is None for what holds no rules: the internet, its guests, the backbone."""
+    """One network namespace. ``device`` is None for what holds no rules: the internet, its guests, the backbone.
+
+    ``others``: links that somebody else makes there, such as a node for an instance; they are left as they are.
+    """
 
     name: str
     device: Device | None
@@ -109,6 +112,7 @@ class Namespace:
     forwarding: frozenset[Forwarding] = frozenset()
     rules: frozenset[Rule] = frozenset()
     sysctls: tuple[tuple[str, str], ...] = ()
+    others: frozenset[str] = frozenset()
 
 
 def namespace_prefix(environment: str) -> str:
