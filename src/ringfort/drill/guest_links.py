@@ -14,6 +14,7 @@ from ipaddress import IPv6Address
 
 from ringfort.drill.counters import Counters
 from ringfort.drill.frames import checksum, mac_bytes
+from ringfort.drill.netfilter import Netfilter
 from ringfort.drill.result import Observation
 from ringfort.environment import topology
 from ringfort.environment.model import Address, Environment, Host
@@ -42,7 +43,7 @@ def observe(lab: Lab, guest: str, *, escaped: bool) -> Observation | None:
     switch = Device(DeviceKind.SWITCH, host.segment)
     place = (device_of(host), SANDBOX_UPLINK) if escaped else (Device(DeviceKind.HOST, guest), topology.HOST_INTERFACE)
     with ExitStack() as stack:
-        counters = stack.enter_context(Counters(lab, [switch]))
+        counters = Counters(stack.enter_context(Netfilter(lab, [switch])))
         ears = [stack.enter_context(_listen(lab, *ear)) for ear in _ears(lab, host, others)]
         before = _refused(counters, switch)
         with _open(lab, *place, protocol=0) as mouth:

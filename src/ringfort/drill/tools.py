@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ringfort.drill.calling import Caller
 from ringfort.drill.counters import Counters
+from ringfort.drill.netfilter import Netfilter
+from ringfort.drill.scanners import Scanners
 from ringfort.drill.volley import Range
 from ringfort.drill.wire import Wire
 from ringfort.environment.topology import devices
@@ -30,8 +32,8 @@ def tools(lab: Lab) -> Iterator[Tools]:
     _allow_many_sockets()
     with ExitStack() as stack:
         wire = stack.enter_context(Wire(lab))
-        counters = stack.enter_context(Counters(lab, devices(lab.environment)))
-        yield Tools(wire, Range(lab, wire, counters), Caller(lab))
+        netfilter = stack.enter_context(Netfilter(lab, devices(lab.environment)))
+        yield Tools(wire, Range(lab, wire, Counters(netfilter), Scanners(netfilter)), Caller(lab))
 
 
 def _allow_many_sockets() -> None:

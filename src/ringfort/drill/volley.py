@@ -12,16 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from ringfort.drill import fragments, frames
 from ringfort.drill.attacks import Attack, Probe
 from ringfort.drill.cells import NEVER_WHOLE, NOT_ROUTED
 from ringfort.drill.counters import Counters
 from ringfort.drill.declaration import Place, PlaceKind
+from ringfort.drill.scanners import Scanners
 from ringfort.drill.wire import Wire
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import Device, DeviceKind, device_of, gateway_mac
-from ringfort.lab import nft
 from ringfort.lab.lab import Lab
 from ringfort.network import reasons
 
@@ -99,12 +100,11 @@ class Outcome:
 class Range:
     """The firing range: a lab, its raw sockets and its counters, for the routers that are active now."""
 
-    def __init__(self, lab: Lab, wire: Wire, counters: Counters) -> None:
-        self._lab, self._wire, self._counters = lab, wire, counters
+    def __init__(self, lab: Lab, wire: Wire, counters: Counters, scanners: Scanners) -> None:
+        self._lab, self._wire, self._counters, self._scanners = lab, wire, counters, scanners
         self._environment: Environment = lab.environment
         self._active = lab.active()
         self._tag = secrets.randbelow(frames.PORTS)  # not the same as in a drill a minute ago
-        self._flush: dict[Device, str] = {}
         self.isolated: dict[str, bool] = dict.fromkeys(self._environment.segments, True)
         self._served = {
             (name, frames.Kind(service.protocol), port)
@@ -118,7 +118,7 @@ class Range:
         """To be called whenever a mechanism or an active router has changed."""
         self._active = self._lab.active()
         self._wire.activate(self._active)
-        self._flush.clear()
+        self._scanners.rules_changed()
         self.forget_scanners()
 
     def fire(self, probes: Sequence[Probe]) -> Outcome:
@@ -228,14 +228,9 @@ class Range:
 
     def _refusals(self, devices: list[Device], attack: Attack) -> Counter[tuple[Device, str]]:
         found: Counter[tuple[Device, str]] = Counter()
-        ignored = _NOT_OURS - {reasons.INVALID.name} if attack is Attack.HOST_NOT_NEW else _NOT_OURS
         for device in devices:
-            known = _REASONS[device.kind] - ignored
-            if device.kind is DeviceKind.SANDBOX:  # it judges what a guest sends, which owns no other firewall
-                known |= {reasons.UNDECLARED_OUT.name}
-            for name, packets in self._counters.read(device).items():
-                if name in known:
-                    found[device, name] = packets
+            for name, packets in self._counters.among(device, _counted(device.kind, attack is Attack.HOST_NOT_NEW)):
+                found[device, name] = packets
         return found
 
     def _is_isolated(self, probe: Probe) -> bool:
@@ -298,11 +293,15 @@ class Range:
         for router in self._active.values():
             if among is not None and router not in among:
                 continue
-            device = Device(DeviceKind.ROUTER, router)
-            if device not in self._flush:
-                self._flush[device] = nft.flush_commands(self._lab.namespace(device))
-            if self._flush[device]:
-                nft.run(self._lab.namespace(device), self._flush[device])
+            self._scanners.forget(Device(DeviceKind.ROUTER, router))
+
+
+@cache
+def _counted(kind: DeviceKind, of_no_connection: bool) -> frozenset[str]:
+    """The refusals of a kind of device that probes can meet, those of no connection or all others."""
+    known = _REASONS[kind] - (_NOT_OURS - {reasons.INVALID.name} if of_no_connection else _NOT_OURS)
+    # A sandbox judges what a guest sends, which owns no other firewall.
+    return known | {reasons.UNDECLARED_OUT.name} if kind is DeviceKind.SANDBOX else known
 
 
 def _is_never_whole(probe: Probe) -> bool:

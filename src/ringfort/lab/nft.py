@@ -19,7 +19,6 @@ __all__ = [
     "Json",
     "canonical",
     "counters",
-    "flush_commands",
     "flush_dynamic_sets",
     "forget_connections",
     "require",
@@ -35,23 +34,6 @@ Json: TypeAlias = Any
 
 _LEARNT = {"ct count", "limit", "quota", "last", "expires"}
 """What only an element that a packet made carries (libnftables-json(5), ELEM)."""
-
-
-def flush_commands(namespace: str) -> str:
-    """The commands that empty every set that packets fill (scanners, connection counts), for `run`.
-
-    nft 1.0.6 leaves the flag ``dynamic`` out of its JSON, so its words are read.
-    """
-    commands, table, name = [], "", ""
-    for line in run(namespace, "list sets").splitlines():
-        words = line.split()
-        if words[:1] == ["table"]:
-            table = " ".join(words[1:3])
-        elif words[:1] == ["set"]:
-            name = words[1]
-        elif words[:1] == ["flags"] and "dynamic" in line:
-            commands.append(f"flush set {table} {name}")
-    return "\n".join(commands)
 
 
 def flush_dynamic_sets(namespace: str) -> None:

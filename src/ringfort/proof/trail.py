@@ -301,15 +301,15 @@ class Follower:
             (names["daddr"], int(ip_address(packet.destination))),
             (names["l4proto"], protocol),
         ]
-        for name, field, kind in ((stage.iif, IIFNAME, IIFTYPE), (stage.oif, OIFNAME, OIFTYPE)):
+        for name, end, kind in ((stage.iif, IIFNAME, IIFTYPE), (stage.oif, OIFNAME, OIFTYPE)):
             if name:
-                wanted += [(field, name_value(name)), (kind, ETHER)]
-        for mac, field in ((stage.source_mac, ETHER_SADDR), (stage.destination_mac, ETHER_DADDR)):
+                wanted += [(end, name_value(name)), (kind, ETHER)]
+        for mac, end in ((stage.source_mac, ETHER_SADDR), (stage.destination_mac, ETHER_DADDR)):
             if mac:
-                wanted.append((field, number_of(mac)))
+                wanted.append((end, number_of(mac)))
         packets = everything(space)
-        for field, value in wanted:
-            packets = packets & where(space, field, (value, value))
+        for one, value in wanted:
+            packets = packets & where(space, one, (value, value))
         if protocol in (ICMP, ICMPV6):
             packets = packets & where(space, SPORT, (packet.port << 8, packet.port << 8 | 255))
         else:
