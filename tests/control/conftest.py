@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.control import postgres
+from tests.control.places import Places
 from tests.control.running import Ground, Running, running
 
 _number = itertools.count()
@@ -39,3 +40,9 @@ def controller(ground: Ground) -> Iterator[Running]:
     """A controller that runs."""
     with running(ground) as controller:
         yield controller
+
+
+@pytest.fixture(scope="module")
+def places(ground: Ground) -> Places:
+    """What the environment of this controller declares, for customers' instances."""
+    return Places(ground)

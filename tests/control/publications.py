@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Targets
 
-from ringfort.environment.model import Control, Operator
+from ringfort.environment.model import Control, Environment, Operator
 from ringfort.environment.serialise import to_bytes
 from ringfort.errors import Origin
 from ringfort.publishing.keys import generate, read_signer
@@ -27,6 +27,7 @@ class Approvers:
     last: Targets | None = None
     operators: tuple[Operator, ...] = ()
     """Whom the next versions name."""
+    environment: Environment = field(default_factory=sound)
 
     def first(self) -> dict[str, str]:
         """A root and a first version, as they are sent."""
@@ -39,8 +40,10 @@ class Approvers:
     def next(self, signatures: int = 2) -> dict[str, str]:
         """The next version, as it is sent."""
         number = self.last.version + 1 if self.last else 1
-        control = Control("app", "", "", "", self.operators, Origin("test.yaml", 1, 1)) if self.operators else None
-        text = to_bytes(replace(sound(), name=f"test-{number}", control=control))
+        control = self.environment.control
+        if self.operators:
+            control = Control("app", "", "", "", self.operators, Origin("test.yaml", 1, 1))
+        text = to_bytes(replace(self.environment, name=f"test-{number}", control=control))
         targets = next_targets(self.last, text, {}, datetime.now(UTC))
         if signatures >= 2:
             self.last = targets.signed

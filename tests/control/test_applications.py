@@ -27,6 +27,7 @@ from ringfort.control.operations import logs, uploads
 from ringfort.control.sending import send
 from ringfort.control.tables import idempotency
 from tests.compute.bundles import bundle, file, link
+from tests.control.places import Places, beat, placed
 from tests.control.running import Ground, Running, running
 from tests.control.shops import Customer, customer
 
@@ -393,14 +394,15 @@ def everything_in(controller: Running) -> bytes:
         ).encode()
 
 
-def test_nothing_of_a_customers_is_in_the_database_or_the_records_as_it_is(controller: Running, tmp_path: Path) -> None:
+def test_nothing_of_a_customers_is_in_the_database_or_the_records_as_it_is(
+    controller: Running, places: Places, tmp_path: Path
+) -> None:
     shop = customer(controller, tmp_path, "private")
     shop.deploy(shop.software(b"print('marker-software')", more="health: {path: /marker-description}\n"))
     shop.call("POST", "/applications/web/configuration", {"set": {"MODE": "marker-configuration"}})
     shop.call("POST", "/applications/web/secrets", {"set": {"TOKEN": "marker-secret"}})
-    node, _ = controller.enrol("private-node")
-    instance = shop.get("/applications/web")["instances"][0]["instance"]
-    move(controller, instance, "private-node")
+    node = places.hypervisor(controller, "private-node", "private private")
+    instance, _ = placed(shop, 2)
     write(node, "private-node", instance, "marker-log")
     kept = everything_in(controller)
     assert b"'private'" in kept
@@ -455,11 +457,13 @@ def test_without_its_key_nothing_of_a_customer_is_readable_any_more(controller: 
         other.open(sealed.part(part.upload, 0), part.content)
 
 
-def test_closing_a_customer_leaves_nothing_and_its_nodes_learn_of_it(controller: Running, tmp_path: Path) -> None:
+def test_closing_a_customer_leaves_nothing_and_its_nodes_learn_of_it(
+    controller: Running, places: Places, tmp_path: Path
+) -> None:
     shop = customer(controller, tmp_path, "closing")
     shop.deploy(shop.software())
-    node, _ = controller.enrol("closing-node")
-    move(controller, shop.get("/applications/web")["instances"][0]["instance"], "closing-node")
+    node = places.hypervisor(controller, "closing-node", "closing")
+    placed(shop, 1)
     before = node.get("/v1/nodes/closing-node/instances")
     assert len(before["instances"]) == 1
     controller.operator("sophie").call("DELETE", "/v1/customers/closing", reason="contract ended")
@@ -485,7 +489,7 @@ def write(node: Client, name: str, instance: str, *texts: str) -> None:
     node.call("POST", f"/v1/nodes/{name}/instances/{instance}/log", {"lines": lines})
 
 
-def test_a_node_learns_what_to_run_and_all_that_it_takes(controller: Running, tmp_path: Path) -> None:
+def test_a_node_learns_what_to_run_and_all_that_it_takes(controller: Running, places: Places, tmp_path: Path) -> None:
     shop = customer(controller, tmp_path, "hosted")
     content = shop.software(b"x" * 5_000_000, more="secrets: [TOKEN]\n")
     shop.call("POST", "/applications/web/secrets", {"set": {"TOKEN": "sesame", "OTHER": "not asked for"}})
@@ -493,11 +497,15 @@ def test_a_node_learns_what_to_run_and_all_that_it_takes(controller: Running, tm
     shop.call("POST", "/applications/web/configuration", {"set": {"GREETING": "hi"}})
     first, second = [one["instance"] for one in shop.get("/applications/web")["instances"]]
     node, _ = controller.enrol("host-1")
-    assert node.get("/v1/nodes/host-1/instances")["instances"] == []
-    move(controller, first, "host-1")
+    assert code(lambda: node.get("/v1/nodes/host-1/instances")) == "no-hypervisor"
+    places.add("host-1", "hosted")
+    places.publish(controller)
+    beat(node, "host-1")
+    placed(shop, 1)
     wanted = node.get("/v1/nodes/host-1/instances")
     (one,) = wanted["instances"]
     assert (one["instance"], one["deployment"], one["settings"], one["state"]) == (first, 1, 2, "running")
+    assert one["place"] == "host-1-p0"
     assert (one["digest"], one["size"]) == (hashlib.sha256(content).hexdigest(), len(content))
     assert one["description"]["module"] == "shop"
     place = f"/v1/nodes/host-1/instances/{first}"
@@ -513,19 +521,19 @@ def test_a_node_learns_what_to_run_and_all_that_it_takes(controller: Running, tm
     for elsewhere in (second, "i-000000000000"):
         assert code(lambda which=elsewhere: node.get(f"/v1/nodes/host-1/instances/{which}/settings")) == "not-found"
         assert code(lambda which=elsewhere: write(node, "host-1", which, "x")) == "not-found"
-    other, _ = controller.enrol("host-2")
+    other = places.hypervisor(controller, "host-2", "nobody")
     assert code(lambda: other.get(f"{place}/settings")) == "forbidden"
     assert code(lambda: other.get("/v1/nodes/host-1/instances")) == "forbidden"
     assert code(lambda: other.get(f"/v1/nodes/host-2/instances/{first}/settings")) == "not-found"
 
 
-def test_a_node_that_waits_hears_of_a_change_at_once_and_of_no_other_nodes(controller: Running, tmp_path: Path) -> None:
+def test_a_node_that_waits_hears_of_a_change_at_once_and_of_no_other_nodes(
+    controller: Running, places: Places, tmp_path: Path
+) -> None:
     shop = customer(controller, tmp_path, "watched")
     shop.deploy(shop.software())
-    first, second = [one["instance"] for one in shop.get("/applications/web")["instances"]]
-    node, _ = controller.enrol("waits-1")
-    controller.enrol("waits-2")
-    move(controller, first, "waits-1")
+    node = places.hypervisor(controller, "waits-1", "watched")
+    placed(shop, 1)
     known = node.get("/v1/nodes/waits-1/instances")["revision"]
     heard: list[tuple[float, Any]] = []
 
@@ -536,7 +544,8 @@ def test_a_node_that_waits_hears_of_a_change_at_once_and_of_no_other_nodes(contr
     thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.3)
-    move(controller, second, "waits-2")
+    places.hypervisor(controller, "waits-2", "watched")
+    placed(shop, 2)
     time.sleep(0.7)
     assert heard == []
     asked = time.monotonic()
@@ -547,12 +556,11 @@ def test_a_node_that_waits_hears_of_a_change_at_once_and_of_no_other_nodes(contr
     assert answer["instances"][0]["state"] == "stopped"
 
 
-def test_what_a_node_reports_is_shown_to_its_customer(controller: Running, tmp_path: Path) -> None:
+def test_what_a_node_reports_is_shown_to_its_customer(controller: Running, places: Places, tmp_path: Path) -> None:
     shop = customer(controller, tmp_path, "reported")
     shop.deploy(shop.software())
-    first, second = [one["instance"] for one in shop.get("/applications/web")["instances"]]
-    node, _ = controller.enrol("reporter")
-    move(controller, first, "reporter")
+    node = places.hypervisor(controller, "reporter", "reported")
+    first, second = placed(shop, 1)
     said = [
         {"instance": name, "deployment": 1, "settings": 0, "state": "running"}
         for name in (first, second, "i-" + "0" * 12)
@@ -565,47 +573,49 @@ def test_what_a_node_reports_is_shown_to_its_customer(controller: Running, tmp_p
 
 
 def test_operators_stop_and_move_with_a_ticket_and_see_nothing_of_what_is_inside(
-    controller: Running, tmp_path: Path
+    controller: Running, places: Places, tmp_path: Path
 ) -> None:
     shop = customer(controller, tmp_path, "held")
     shop.call("POST", "/applications/web/secrets", {"set": {"TOKEN": "sesame-held"}})
     shop.deploy(shop.software(b"print('held-software')"))
     instance = shop.get("/applications/web")["instances"][0]["instance"]
     nora = controller.operator("nora")
-    controller.enrol("held-node")
+    places.hypervisor(controller, "held-node", "held")
+    placed(shop, 1)
     for path, body in (("stop", None), ("start", None), ("move", {"node": "held-node"})):
         assert code(lambda p=path, b=body: nora.call("POST", f"/v1/instances/{instance}/{p}", b)) == "forbidden"
-    assert code(lambda: move(controller, instance, "no-such-node")) == "node-not-active"
-    assert code(lambda: move(controller, instance, None)) == "not-placed"
-    move(controller, instance, "held-node")
+    assert code(lambda: move(controller, instance, "no-such-node")) == "node-not-well"
+    assert code(lambda: move(controller, instance, None)) == "no-place"  # and it goes on where it is
+    places.hypervisor(controller, "other-node", "held held")
+    placed(shop, 2)
+    move(controller, instance, "other-node")
     assert nora.call("POST", f"/v1/instances/{instance}/stop", reason="CHG-8")["held"]
     assert shop.get("/applications/web")["instances"][0]["held"]
     shop.call("POST", "/applications/web/stop")
     shop.call("POST", "/applications/web/start")
     (listed,) = [one for one in nora.get("/v1/instances")["instances"] if one["instance"] == instance]
-    assert (listed["held"], listed["node"], listed["customer"]) == (True, "held-node", "held")
+    assert (listed["held"], listed["node"], listed["customer"]) == (True, "other-node", "held")
     assert set(listed) == {
-        "instance", "customer", "application", "ordinal", "deployment", "state", "held", "node", "reported",
+        "instance", "customer", "application", "ordinal", "deployment", "state", "held", "place", "node", "reason",
+        "reported",
     }  # fmt: skip
     assert not nora.call("POST", f"/v1/instances/{instance}/start", reason="CHG-8")["held"]
-    last = records(controller, f"instance/{instance}")
+    last = [one for one in records(controller, f"instance/{instance}") if one["action"] != "control:instance:place"]
     assert [record["record"]["why"] for record in last] == ["CHG-7", "CHG-8", "CHG-8"]
     assert [record["action"] for record in last][1:] == ["control:instance:hold", "control:instance:release"]
-    away = move(controller, instance, None)
-    assert away["node"] == ""
+    assert move(controller, instance, None)["node"] == "held-node"
     for who in ("sophie", "aude", "sam"):
         operator = controller.operator(who)
         assert code(lambda o=operator: o.call("POST", f"/v1/instances/{instance}/stop", reason="x")) == "forbidden"
 
 
 def test_an_instance_that_is_held_is_stopped_on_its_node_whatever_its_customer_says(
-    controller: Running, tmp_path: Path
+    controller: Running, places: Places, tmp_path: Path
 ) -> None:
     shop = customer(controller, tmp_path, "stubborn")
     shop.deploy(shop.software())
-    instance = shop.get("/applications/web")["instances"][0]["instance"]
-    node, _ = controller.enrol("stubborn-node")
-    move(controller, instance, "stubborn-node")
+    node = places.hypervisor(controller, "stubborn-node", "stubborn")
+    instance, _ = placed(shop, 1)
     controller.operator("nora").call("POST", f"/v1/instances/{instance}/stop", reason="INC-1")
     shop.call("POST", "/applications/web/configuration", {"set": {"A": "1"}})
     (one,) = node.get("/v1/nodes/stubborn-node/instances")["instances"]
@@ -615,12 +625,13 @@ def test_an_instance_that_is_held_is_stopped_on_its_node_whatever_its_customer_s
 # -- logs ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_log_is_read_followed_and_its_own_applications_only(controller: Running, tmp_path: Path) -> None:
+def test_a_log_is_read_followed_and_its_own_applications_only(
+    controller: Running, places: Places, tmp_path: Path
+) -> None:
     shop = customer(controller, tmp_path, "talks")
     shop.deploy(shop.software())
-    instance = shop.get("/applications/web")["instances"][0]["instance"]
-    node, _ = controller.enrol("talking-node")
-    move(controller, instance, "talking-node")
+    node = places.hypervisor(controller, "talking-node", "talks")
+    instance, _ = placed(shop, 1)
     assert shop.get("/applications/web/log") == {"lines": [], "next": 0}
     write(node, "talking-node", instance, "one", "two")
     write(node, "talking-node", instance, "three")
@@ -644,12 +655,13 @@ def test_a_log_is_read_followed_and_its_own_applications_only(controller: Runnin
     assert [line["text"] for line in heard[0]["lines"]] == ["four"]
 
 
-def test_only_the_last_of_a_log_is_kept(controller: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_of_a_log_is_kept(
+    controller: Running, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = customer(controller, tmp_path, "floods")
     shop.deploy(shop.software())
-    instance = shop.get("/applications/web")["instances"][0]["instance"]
-    node, _ = controller.enrol("flooded-node")
-    move(controller, instance, "flooded-node")
+    node = places.hypervisor(controller, "flooded-node", "floods")
+    instance, _ = placed(shop, 1)
     monkeypatch.setattr(logs, "MOST_BYTES", 20_000)
     for number in range(30):
         write(node, "flooded-node", instance, f"{number}".rjust(1000))

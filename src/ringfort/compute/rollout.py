@@ -28,7 +28,8 @@ class Instance:
     Attributes:
         told: what it should run.
         is_healthy: whether it runs that, and is well.
-        is_placed: whether a node has it. One that waits for room holds nothing up, and fails nothing.
+        is_placed: whether a node that is well has it, and may run it. One that waits for a place, was lost with its
+            node or is held by an operator holds nothing up, and fails nothing.
         seconds: for how long it has been told so.
     """
 
@@ -74,7 +75,8 @@ class Step:
 
     Attributes:
         update: instances to tell the new version.
-        surge: whether one more instance than wanted is needed, because none of them may be missing.
+        surge: whether one more instance than wanted is needed, because none of them may be missing; if it isn't, one
+            that is there may go.
     """
 
     state: State
@@ -96,9 +98,9 @@ def next_step(goal: Goal, instances: Iterable[Instance]) -> Step:
     if not goal.was_reached and any(one.seconds > goal.seconds for one in unwell):
         return Step(State.FAILED)
     wanted = [one for one in known if one.ordinal < goal.count]
-    is_whole = len(wanted) == goal.count and all(one.told == goal.version and one.is_healthy for one in wanted)
-    if is_whole or (goal.was_reached and not old):
-        return Step(State.DONE)
+    has_spare = len(known) > goal.count
+    if _is_whole(goal, wanted) or (goal.was_reached and not old):
+        return Step(State.DONE, surge=has_spare and sum(one.is_healthy for one in wanted) < goal.floor)
     update = [one.name for one in old if not one.is_healthy]
     healthy = [one for one in old if one.is_healthy]
     if healthy and not unwell:
@@ -106,5 +108,11 @@ def next_step(goal: Goal, instances: Iterable[Instance]) -> Step:
         spare = max(0, sum(one.is_healthy for one in known) - goal.floor)
         turn = [one.name for one in healthy if update_domain(one.ordinal, goal.domains) == group]
         update += turn[:spare]
-    has_spare = len(known) > goal.count
     return Step(State.GOING, tuple(update), goal.floor >= goal.count and (bool(healthy) or has_spare))
+
+
+def _is_whole(goal: Goal, wanted: list[Instance]) -> bool:
+    """Whether all are told the version, and those that can run it are well, at least one of them."""
+    told = len(wanted) == goal.count and all(one.told == goal.version for one in wanted)
+    placed = [one for one in wanted if one.is_placed]
+    return told and bool(placed) and all(one.is_healthy for one in placed)

@@ -93,8 +93,13 @@ class RunningInstance(Answer):
     instance: str
     ordinal: int
     deployment: int
-    state: Literal["waiting", "starting", "running", "unhealthy", "stopping", "stopped", "failed"]
+    state: Literal["waiting", "lost", "starting", "running", "unhealthy", "stopping", "stopped", "failed"] = Field(
+        description="``waiting`` for a place; ``lost`` with its node, which gives no sign of life."
+    )
     held: bool = Field(description="Whether the platform's people stopped it.")
+    place: str = Field(description="The host of the environment where it is; empty before it has a place.")
+    node: str = Field(description="The node that runs it; empty before it has a place.")
+    reason: str = Field(description="Why it waits, in words; empty if it doesn't.")
 
 
 class Application(Answer):
@@ -192,7 +197,9 @@ class Instance(Answer):
     deployment: int
     state: Literal["running", "stopped"] = Field(description="As the customer wants it.")
     held: bool = Field(description="Whether an operator stopped it.")
-    node: str = Field(description="Empty before it is placed.")
+    place: str = Field(description="The host of the environment where it is; empty before it has a place.")
+    node: str = Field(description="Empty before it has a place.")
+    reason: str = Field(description="Why it waits for a place, in words; empty if it doesn't.")
     reported: str = Field(description="What its node says: its state; empty before the first word.")
 
 
@@ -212,6 +219,7 @@ class WantedInstance(Answer):
     """What a node should run."""
 
     instance: str
+    place: str = Field(description="The host of the environment that it is: its addresses, its sandbox.")
     customer: str
     application: str
     ordinal: int
@@ -256,10 +264,19 @@ class NodeInstance(Form):
     state: Literal["starting", "running", "unhealthy", "stopping", "stopped", "failed"]
 
 
+class Room(Form):
+    """What a node has for instances, all of them together."""
+
+    cpu: Count = Field(description="Per cent of a processor.")
+    memory: Count = Field(description="MiB.")
+    disk: Count = Field(description="MiB.")
+
+
 class NodeInstancesForm(Form):
-    """How a node's instances are."""
+    """How a node's instances are; and that the node lives, which is why it says so even if nothing changed."""
 
     instances: list[NodeInstance] = Field(max_length=1000)
+    room: Room | None = Field(default=None, description="As many instances as there are places, if nothing is said.")
 
 
 class NodeInstances(Answer):

@@ -123,7 +123,7 @@ _INSTANCES: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", _NODE, "reportInstances", "How a node's instances are.", "node:run", models.NodeInstances, node,
-        change=alone(instances.report), form=models.NodeInstancesForm, largest=1024 * 1024,
+        change=with_served(instances.report), form=models.NodeInstancesForm, largest=1024 * 1024,
     ),
     Operation(
         "GET", f"{_NODE}/{{instance}}/settings", "readInstanceSettings", "What an instance finds when it starts.",
@@ -151,7 +151,7 @@ _INSTANCES: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/instances/{instance}/move", "moveInstance", "Move an instance to another node.",
-        "instance:move", models.Instance, platform, change=alone(instances.move), form=models.MoveForm,
+        "instance:move", models.Instance, platform, change=with_served(instances.move), form=models.MoveForm,
         refusals=(409,),
     ),
 )  # fmt: skip

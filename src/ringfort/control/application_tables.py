@@ -5,7 +5,7 @@ See `ringfort.compute.sealing`; the purpose of each sealed column stands in `rin
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, text
 
 from ringfort.control.tables import metadata
 
@@ -96,6 +96,22 @@ public_names = Table(
 )
 """Whose each public name is: no two applications answer to one."""
 
+public_certificates = Table(
+    "public_certificates",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("private", Integer, nullable=False),
+    Column("added", BigInteger, nullable=False),
+)
+"""A customer's own certificate for a public name, whether it is answered to or not. ``digest``: SHA-256 of the leaf,
+hex. ``chain``: PEM. ``private``: 1 when its root came along."""
+
 instances = Table(
     "instances",
     metadata,
@@ -111,10 +127,35 @@ instances = Table(
     Column("avoid", Text, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("report", Text, nullable=False),
+    Column("place", Text, nullable=False, server_default=""),
+    Column("waits", Text, nullable=False, server_default=""),
+    Column("reported", BigInteger, nullable=False, server_default="0"),
     Index("instances_once", "customer", "application", "ordinal", unique=True),
+    Index(
+        "instances_one_to_a_place",
+        "place",
+        unique=True,
+        sqlite_where=text("place <> ''"),
+        postgresql_where=text("place <> ''"),
+    ),
 )
 """What should run where. ``state``: running or stopped, as the customer wants. ``held``: 1 when an operator stopped it.
-``node``: "" before it is placed. ``avoid``: the node it was moved away from. ``report``: what its node said last."""
+``place``: the host of the environment in which it runs, and ``node``: the node that runs it; "" before it is placed.
+``waits``: why it has no place, or none on a node that is well: a word of `ringfort.compute.placement.Reason`.
+``avoid``: the node it was moved away from. ``report``: what its node said last, and ``reported``: when it
+began to say so."""
+
+hosting = Table(
+    "hosting",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("beats", BigInteger, nullable=False),
+    Column("lost", Integer, nullable=False),
+    Column("room", Text, nullable=False),
+)
+"""Nodes that run instances. ``beats``: grows with each sign of life, which changes nothing else and has no record in
+the audit log. ``lost``: 1 from when a controller missed it until the next one. ``room``: what the node has for
+instances, as JSON; "" while it doesn't say."""
 
 log_pieces = Table(
     "log_pieces",

@@ -27,6 +27,7 @@ from ringfort.control.operations.uploads import remove_old
 from ringfort.control.pacing import SECONDS as PACE_SECONDS
 from ringfort.control.pacing import Pacer
 from ringfort.control.performing import bump
+from ringfort.control.placing import Placer
 from ringfort.control.publisher import AuditPublisher
 from ringfort.control.repository import DatabaseStore
 from ringfort.control.serving import Served
@@ -35,6 +36,7 @@ from ringfort.control.state import POLL_SECONDS, STALE_SECONDS, Watcher
 from ringfort.control.tables import certificates, enrolment_tokens, events, idempotency, leases, revocation_lists
 from ringfort.control.trust import CHANGED, Held, Trust
 from ringfort.control.writer import Writer
+from ringfort.gateway.acme.files import read as public_issuer
 from ringfort.identity import store as identities
 from ringfort.identity.certificates import authority_id
 from ringfort.identity.credential import Credential, is_due
@@ -73,7 +75,8 @@ class Controller:
         log_directory = settings.audit.directory if settings.audit is not None else None
         self.publisher: AuditPublisher | None = None
         data_key = PlatformKey.read(settings.data_key) if settings.data_key is not None else None
-        self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key)
+        public = public_issuer(settings.public_authority) if settings.public_authority is not None else None
+        self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key, public)
         self.watcher = Watcher(self.database)
         self.watcher.state.configured = {
             name: Assignment.of(operator.roles, operator.sites) for name, operator in settings.operators.items()
@@ -81,6 +84,7 @@ class Controller:
         self.writer = Writer(self.database)
         self.dispatcher = Dispatcher(self.served, self.database, self.watcher, self.writer, policies or shipped())
         self.pacer = Pacer(self.served, self.database, self.watcher, self.writer, self._itself)
+        self.placer = Placer(self.served, self.database, self.watcher, self.writer, self._itself)
         self._customers = CustomerContext(settings.credential)
         self._listeners: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,6 +124,7 @@ class Controller:
             )
         self._every(POLL_SECONDS, self.watcher.look)
         self._every(PACE_SECONDS, self.pacer.pace)
+        self._tasks.append(asyncio.create_task(self.placer.run()))
         self._every(MINUTE, self._keep_house)
         self._every(MINUTE, self._renew)
 

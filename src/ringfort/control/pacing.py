@@ -88,18 +88,17 @@ class Pacer:
 
 
 def _under_way() -> Select[Any]:
-    """Applications that run and haven't reached what is wanted, with at least one instance somewhere."""
-    is_somewhere = exists().where(
-        instances.c.customer == applications.c.customer,
-        instances.c.application == applications.c.name,
-        instances.c.node != "",
-    )
+    """Applications that run and haven't reached what is wanted, or have more instances, with at least one somewhere."""
+    mine = instances.c.customer == applications.c.customer, instances.c.application == applications.c.name
+    is_somewhere = exists().where(*mine, instances.c.place != "")
+    has_spare = exists().where(*mine, instances.c.ordinal >= applications.c.instances)
     return select(applications.c.customer, applications.c.name).where(
         applications.c.state == "running",
         applications.c.deployment > 0,
         or_(
             applications.c.reached_deployment != applications.c.deployment,
             applications.c.reached_settings != applications.c.settings,
+            has_spare,
         ),
         is_somewhere,
     )
@@ -113,8 +112,10 @@ def _does(arranging: Arranging) -> bool:
     step: Step = arranging.step()
     if step.state is State.FAILED:
         return bool(0 < row.reached_deployment != row.deployment)
-    lacks_spare = step.surge and len(arranging.rows) == arranging.count
-    return bool(step.update) or lacks_spare or step.state is State.DONE
+    has_spare = len(arranging.rows) > arranging.count
+    if step.state is State.DONE:
+        return not arranging.is_reached or (has_spare and not step.surge)
+    return bool(step.update) or (step.surge and not has_spare)
 
 
 def _told(arranging: Arranging) -> dict[str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from securesystemslib.signer import Signer
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from tuf.api.metadata import Metadata, Timestamp
 
 from ringfort.compute.sealing import PlatformKey
@@ -15,8 +15,10 @@ from ringfort.control import models
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.ports import Authority
 from ringfort.control.repository import DatabaseStore
+from ringfort.control.tables import revisions
 from ringfort.environment.model import Environment, Host
 from ringfort.environment.serialise import from_bytes
+from ringfort.gateway.acme.authority import PublicIssuer
 from ringfort.publishing.errors import PublishingError
 from ringfort.publishing.repository import Repository
 from ringfort.publishing.storing import METADATA
@@ -27,14 +29,15 @@ NOTHING = models.EnvironmentState(version=0, root=0, digest="", expires=None)
 @dataclass(slots=True)
 class Served:
     """The controller's own: its authority, the online key of the repository, the audit log's directory,
-    the key that wraps customers' keys."""
+    the key that wraps customers' keys, the issuer for public names."""
 
     trust_domain: str
     authority: Authority
     online: Signer | None = None
     log: Path | None = None
     data_key: PlatformKey | None = None
-    _environment: tuple[str, Environment] | None = field(default=None, repr=False)
+    public: PublicIssuer | None = None
+    _environment: tuple[int, Environment | None] | None = field(default=None, repr=False)
 
     def publishing_key(self) -> Signer:
         """The online key.
@@ -55,7 +58,7 @@ class Served:
             ProblemError: no host of that node has it.
         """
         environment = self.environment(connection)
-        hosts = _hosts_of(environment, node) if environment else []
+        hosts = hosts_of(environment, node) if environment else []
         for host in hosts:
             if host.identity == uri:
                 return "node", uri.rpartition("/")[2], tuple(map(str, host.addresses))
@@ -70,20 +73,26 @@ class Served:
         raise ProblemError(403, "identity-not-yours", f"{uri} belongs to no host of {node} in what is published")
 
     def environment(self, connection: Connection) -> Environment | None:
-        """What is published; read once for each version."""
-        state, text = published(connection)
-        if text is None:
+        """What is published; read once for each version, since whoever changes it raises its topic's number."""
+        number = connection.execute(select(revisions.c.number).where(revisions.c.topic == "environment")).scalar()
+        if number is None:
             return None
-        if self._environment is None or self._environment[0] != state.digest:
-            self._environment = (state.digest, from_bytes(text))
+        if self._environment is None or self._environment[0] != number:
+            _, text = published(connection)
+            self._environment = (number, None if text is None else from_bytes(text))
         return self._environment[1]
 
 
-def _hosts_of(environment: Environment, node: str) -> list[Host]:
-    """The hosts of a node's machine: the node is called after the machine, or after the host on it where it runs."""
-    own = environment.hosts.get(node)
-    machine = node if own is None else own.machine
+def hosts_of(environment: Environment, node: str) -> list[Host]:
+    """The hosts of a node's machine."""
+    machine = machine_of(environment, node)
     return [host for host in environment.hosts.values() if host.machine == machine]
+
+
+def machine_of(environment: Environment, node: str) -> str:
+    """The machine of a node, which is called after it, or after the host on it where it runs."""
+    own = environment.hosts.get(node)
+    return node if own is None else own.machine
 
 
 def published(connection: Connection) -> tuple[models.EnvironmentState, bytes | None]:

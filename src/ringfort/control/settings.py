@@ -57,6 +57,7 @@ class Settings(_Section):
     authority: Path = Field(description="Directory with the issuing authorities and the trust bundle.")
     online_key: Path | None = Field(default=None, description="The repository's online key.")
     data_key: Path | None = Field(default=None, description="The key that wraps customers' keys: 32 bytes.")
+    public_authority: Path | None = Field(default=None, description="Directory with the issuer for public names.")
     listen: Listening
     operators: dict[str, Operator] = Field(default={})
     audit: Audit | None = None
@@ -106,6 +107,7 @@ def _rooted(settings: Settings, base: Path) -> Settings:
             "authority": base / settings.authority,
             "online_key": None if settings.online_key is None else base / settings.online_key,
             "data_key": None if settings.data_key is None else base / settings.data_key,
+            "public_authority": None if settings.public_authority is None else base / settings.public_authority,
             "audit": audit,
         }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,16 @@ from ringfort.control.application_tables import (
     deployments,
     instances,
     log_pieces,
+    public_certificates,
     public_names,
     settings,
 )
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.clock import to_number, to_time
 from ringfort.control.errors import ProblemError, conflict, not_found
+from ringfort.control.hosting import WORDS, lost_nodes
 from ringfort.control.operations import uploads
-from ringfort.control.operations.arranging import arrange, instances_of
+from ringfort.control.operations.arranging import EDGE, arrange, instances_of
 from ringfort.control.problems import RefusedSoftwareError
 from ringfort.control.serving import Served
 from ringfort.control.state import State
@@ -215,8 +218,8 @@ def close(connection: Connection, customer: str) -> tuple[str, ...]:
     """The end of all that a customer has; the topics of the nodes that should look."""
     sealed.forget(connection, customer)
     nodes = connection.execute(select(instances.c.node).where(instances.c.customer == customer).distinct()).scalars()
-    topics = tuple(f"instances:{node}" for node in sorted(nodes))
-    for table in (instances, applications, deployments, settings, public_names, log_pieces):
+    topics = (*(f"instances:{node}" for node in sorted(nodes)), EDGE)
+    for table in (instances, applications, deployments, settings, public_names, public_certificates, log_pieces):
         connection.execute(delete(table).where(table.c.customer == customer))
     uploads.remove_all(connection, customer)
     return topics
@@ -298,6 +301,7 @@ def _plan(wanted: Application) -> str:
         "cpu": resources.cpu,
         "memory": resources.memory,
         "disk": resources.disk,
+        "ports": sorted({endpoint.port for endpoint in wanted.endpoints}),
     }
     return json.dumps(plan if health is None else {**plan, "start": health.start}, sort_keys=True)
 
@@ -411,6 +415,7 @@ def _shown(connection: Connection, row: Row[Any]) -> models.Application:
             public_names.c.customer == row.customer, public_names.c.application == row.name
         )
     ).scalars()
+    lost = lost_nodes(connection)
     return models.Application(
         name=row.name,
         state=row.state,
@@ -420,16 +425,22 @@ def _shown(connection: Connection, row: Row[Any]) -> models.Application:
         settings=row.settings,
         changed=to_time(row.changed),
         public_names=sorted(names),
-        instances=[_instance(one) for one in instances_of(connection, row.customer, row.name)],
+        instances=[_instance(one, lost) for one in instances_of(connection, row.customer, row.name)],
     )
 
 
-def _instance(row: Row[Any]) -> models.RunningInstance:
+def _instance(row: Row[Any], lost: Container[str]) -> models.RunningInstance:
     said = json.loads(row.report) if row.report else {}
+    state: Any = said.get("state", "starting") if row.place else "waiting"
+    is_lost = bool(row.node) and row.node in lost
+    reason = WORDS.get(row.waits, "")
     return models.RunningInstance(
         instance=row.name,
         ordinal=row.ordinal,
         deployment=said.get("deployment", row.deployment),
-        state=said.get("state", "waiting"),
+        state="lost" if is_lost else state,
         held=bool(row.held),
+        place=row.place,
+        node=row.node,
+        reason=f"its node gives no sign of life; {reason}" if is_lost and reason else reason,
     )

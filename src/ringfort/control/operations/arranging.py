@@ -10,8 +10,15 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from ringfort.compute.rollout import Goal, Instance, State, Step, Version, next_step
 from ringfort.control.application_tables import applications, deployments, instances
+from ringfort.control.hosting import lost_nodes
 
 START_SECONDS = 60
+SETTLE_SECONDS = 3.0
+"""How long an instance has been well before others may go for it: the gateway looks by itself before it sends anything
+there, and sends nothing to the next group as soon as that is told."""
+
+EDGE = "edge"
+"""The topic of what is public, and of who answers to it."""
 
 
 def topic_of(node: str) -> str:
@@ -40,16 +47,32 @@ class Arranging:
             select(applications).where(applications.c.customer == customer, applications.c.name == name)
         ).one_or_none()
         self.rows = instances_of(connection, customer, name)
+        self._lost = lost_nodes(connection)
 
     @property
     def topics(self) -> tuple[str, ...]:
         """What changed."""
-        return tuple(topic_of(node) for node in sorted(self.touched))
+        return (*(topic_of(node) for node in sorted(self.touched)), EDGE) if self.touched else ()
 
     @property
     def count(self) -> int:
         """How many instances there should be."""
         return self.application.instances if self.application is not None and self.application.deployment else 0
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the version in force was healthy in all instances that could run it."""
+        row = self.application
+        assert row is not None
+        return (row.reached_deployment, row.reached_settings) == (row.deployment, row.settings)
+
+    @property
+    def may_spare_one(self) -> bool:
+        """Whether one of the instances that are well may be moved: nothing is under way, and enough stay well."""
+        if self.application is None or not self.application.deployment or not self.is_reached:
+            return False
+        healthy = sum(self._seen(one).is_healthy for one in self.rows)
+        return self.step().state is State.DONE and healthy - 1 >= self._goal().floor
 
     def arrange(self, *, keep_spare: bool) -> None:
         """Make as many as wanted, and no more; but leave the spare one of an update that is under way if asked."""
@@ -63,20 +86,21 @@ class Arranging:
 
     def step(self) -> Step:
         """What may be done now for the version in force."""
+        return next_step(self._goal(), [self._seen(one) for one in self.rows])
+
+    def _goal(self) -> Goal:
         assert self.application is not None
         row = self.application
-        version = Version(row.deployment, row.settings)
         plan = plan_of(self.connection, row)
         floor = plan.get("minimum-healthy")
-        goal = Goal(
-            version=version,
+        return Goal(
+            version=Version(row.deployment, row.settings),
             count=row.instances,
             floor=0 if row.state == "stopped" else min(row.instances, row.instances - 1 if floor is None else floor),
             domains=plan.get("update", 1),
             seconds=plan.get("start", START_SECONDS),
-            was_reached=version == Version(row.reached_deployment, row.reached_settings),
+            was_reached=self.is_reached,
         )
-        return next_step(goal, [self._seen(one) for one in self.rows])
 
     def pace(self) -> Step:
         """Do what may be done now."""
@@ -89,8 +113,9 @@ class Arranging:
         if step.surge and len(self.rows) == self.count:
             self.add(self.count)
         if step.state is State.DONE:
-            self.remove_from(self.count)
             self._reached()
+            if not step.surge:
+                self.remove_from(self.count)
         return step
 
     def tell(self, row: Row[Any]) -> None:
@@ -123,6 +148,9 @@ class Arranging:
                 avoid="",
                 changed=self.now,
                 report="",
+                place="",
+                waits="",
+                reported=0,
             )
         )
         self.touched.add("")
@@ -151,13 +179,13 @@ class Arranging:
     def _seen(self, row: Row[Any]) -> Instance:
         said = json.loads(row.report) if row.report else {}
         runs = {"state": "running", "deployment": row.deployment, "settings": row.settings}
-        wanted = row.state == "running" and not row.held
+        can_run = row.state == "running" and not row.held and bool(row.place) and row.node not in self._lost
         return Instance(
             name=row.name,
             ordinal=row.ordinal,
             told=Version(row.deployment, row.settings),
-            is_healthy=wanted and runs.items() <= said.items(),
-            is_placed=wanted and bool(row.node),
+            is_healthy=can_run and runs.items() <= said.items() and self.now - row.reported >= SETTLE_SECONDS * 1e6,
+            is_placed=can_run,
             seconds=(self.now - row.changed) / 1e6,
         )
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from ringfort.control import models
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.errors import ProblemError, not_found
+from ringfort.control.operations.arranging import EDGE
 from ringfort.control.recording import digest
 from ringfort.control.repository import DatabaseStore
 from ringfort.control.serving import Served, published
@@ -42,7 +43,8 @@ def publish(served: Served, connection: Connection, call: Call) -> Outcome:
     after = published(connection)[0]
     if (after.version, after.root, after.digest) == (before.version, before.root, before.digest):
         return Outcome(after, topics=("environment",))  # said anew, with a fresh timestamp
-    change = Change("control:environment:publish", "environment", _told(before), _told(after, form), ("environment",))
+    topics = ("environment", EDGE)  # where places and the gateway are
+    change = Change("control:environment:publish", "environment", _told(before), _told(after, form), topics)
     return Outcome(after, change, 201)
 
 

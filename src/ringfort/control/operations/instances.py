@@ -14,18 +14,20 @@ from ringfort.control.application_tables import applications, deployments, insta
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.clock import to_number
 from ringfort.control.errors import conflict, not_found
+from ringfort.control.hosting import HOSTING, WORDS, beat, refuse_others
 from ringfort.control.operations.applications import description_of
-from ringfort.control.operations.arranging import topic_of
+from ringfort.control.operations.arranging import EDGE, topic_of
+from ringfort.control.operations.placements import place_for, told
 from ringfort.control.operations.settings import CONFIGURATION, SECRET, opened
 from ringfort.control.operations.uploads import part_at
 from ringfort.control.serving import Served
-from ringfort.control.tables import nodes
 
 # -- as nodes see them -----------------------------------------------------------------------------------------------
 
 
 def wanted_on(served: Served, connection: Connection, call: Call) -> models.WantedInstances:
     """All that a node should run."""
+    refuse_others(served, connection, call.parameters["name"])
     rows = connection.execute(
         select(instances, uploads.c.digest, uploads.c.size)
         .join(
@@ -88,21 +90,28 @@ def fetch_software(served: Served, connection: Connection, call: Call) -> bytes:
     return content
 
 
-def report(connection: Connection, call: Call) -> Outcome:
-    """How a node's instances are. Only what differs is a change; its record says of which instances."""
-    name, form = call.parameters["name"], call.body(models.NodeInstancesForm)
+def report(served: Served, connection: Connection, call: Call) -> Outcome:
+    """How a node's instances are, and that it lives. Only what differs is a change, and has a record."""
+    name, form, now = call.parameters["name"], call.body(models.NodeInstancesForm), to_number(call.now)
+    refuse_others(served, connection, name)
+    was_lost, differs = beat(connection, name, form.room.model_dump_json() if form.room is not None else "")
     rows = connection.execute(select(instances.c.name, instances.c.report).where(instances.c.node == name))
     known = {row.name: row.report for row in rows}
     said = {one.instance: one.model_dump_json(exclude={"instance"}) for one in form.instances if one.instance in known}
     new = {instance: text for instance, text in said.items() if known[instance] != text}
     for instance, text in new.items():
-        connection.execute(update(instances).where(instances.c.name == instance).values(report=text))
+        connection.execute(update(instances).where(instances.c.name == instance).values(report=text, reported=now))
+    topics = ((HOSTING,) if differs else ()) + ((EDGE,) if new or was_lost else ())
     answer = models.NodeInstances(known=len(said))
-    if not new:
-        return Outcome(answer)
+    if not new and not was_lost:
+        return Outcome(answer, topics=topics, is_kept=False)
     before = {instance: json.loads(known[instance]) if known[instance] else None for instance in sorted(new)}
     after = {instance: json.loads(text) for instance, text in sorted(new.items())}
-    return Outcome(answer, Change("control:node:report-instances", f"node/{name}", before, after, ()))
+    if was_lost:
+        before["lost"], after["lost"] = True, False
+    return Outcome(
+        answer, Change("control:node:report-instances", f"node/{name}", before, after, topics), is_kept=False
+    )
 
 
 def on_node(connection: Connection, call: Call) -> Row[Any]:
@@ -125,6 +134,7 @@ def _wanted(served: Served, connection: Connection, row: Row[Any]) -> models.Wan
     key = sealed.known_key(served, connection, row.customer)
     return models.WantedInstance(
         instance=row.name,
+        place=row.place,
         customer=row.customer,
         application=row.application,
         ordinal=row.ordinal,
@@ -158,17 +168,15 @@ def start(connection: Connection, call: Call) -> Outcome:
     return _changed(connection, call, "release", held=0)
 
 
-def move(connection: Connection, call: Call) -> Outcome:
-    """Move an instance to a node, or away from the one where it is."""
+def move(served: Served, connection: Connection, call: Call) -> Outcome:
+    """Move an instance to a node, or away from the one where it is: at once, or not at all."""
     row, form = _one(connection, call), call.body(models.MoveForm)
-    if form.node is None:
-        if not row.node:
-            raise conflict("not-placed", f"{row.name} is on no node", "name one")
-        return _changed(connection, call, "move", node="", avoid=row.node)
-    state = connection.execute(select(nodes.c.state).where(nodes.c.name == form.node)).scalar()
-    if state != "active":
-        raise conflict("node-not-active", f"{form.node} is no node that takes instances")
-    return _changed(connection, call, "move", node=form.node, avoid=row.node if row.node != form.node else row.avoid)
+    if form.node is None and not row.node:
+        raise conflict("not-placed", f"{row.name} has no place", WORDS.get(row.waits, ""))
+    if form.node is not None and form.node == row.node:
+        return Outcome(_shown(row))
+    place, node = place_for(served, connection, row.name, form.node)
+    return _changed(connection, call, "move", place=place, node=node, avoid=row.node, waits="")
 
 
 def _one(connection: Connection, call: Call) -> Row[Any]:
@@ -183,7 +191,7 @@ def _changed(connection: Connection, call: Call, what: str, **values: object) ->
     old = _one(connection, call)
     if all(getattr(old, name) == value for name, value in values.items()):
         return Outcome(_shown(old))
-    report = {"report": ""} if "node" in values and values["node"] != old.node else {}
+    report = {"report": "", "reported": 0} if "node" in values else {}
     connection.execute(
         update(instances).where(instances.c.name == old.name).values(changed=to_number(call.now), **values, **report)
     )
@@ -193,13 +201,13 @@ def _changed(connection: Connection, call: Call, what: str, **values: object) ->
         f"instance/{new.name}",
         _told(old),
         _told(new),
-        tuple(topic_of(node) for node in sorted({old.node, new.node})),
+        (*(topic_of(node) for node in sorted({old.node, new.node})), EDGE),
     )
     return Outcome(_shown(new), change)
 
 
 def _told(row: Row[Any]) -> dict[str, Any]:
-    return {"application": f"{row.customer}/{row.application}", "node": row.node, "held": bool(row.held)}
+    return {**told(row.customer, row.application, row.place, row.node), "held": bool(row.held)}
 
 
 def _shown(row: Row[Any]) -> models.Instance:
@@ -211,6 +219,8 @@ def _shown(row: Row[Any]) -> models.Instance:
         deployment=row.deployment,
         state=row.state,
         held=bool(row.held),
+        place=row.place,
         node=row.node,
+        reason=WORDS.get(row.waits, ""),
         reported=json.loads(row.report)["state"] if row.report else "",
     )
