@@ -41,6 +41,9 @@ HEALTH_SECONDS = 5.0
 
 ENTROPY_BYTES = 64
 KVM = Path("/dev/kvm")
+WARM = ("asyncio", "http.server", "json", "logging", "ssl")
+"""Modules of Python whose files are in the memory of a snapshot, so that a restored guest needn't read them."""
+
 NO_MAC = "02:00:00:00:00:01"
 
 
@@ -158,7 +161,8 @@ class Sandbox:
             SandboxError: the snapshot is of another image or another kind of machine, or QEMU refuses it.
         """
         self._refuse_running()
-        snapshot.check(self.specification.image, self.specification.memory, self.specification.cpus)
+        specification = self.specification
+        snapshot.check(specification.image, specification.memory, specification.cpus, specification.accelerator)
         with self._or_nothing():
             self._prepare()
             memory = self._directory / "memory"
@@ -243,6 +247,7 @@ class Sandbox:
         if not memory.exists():
             raise SandboxError("sandbox-memory", "its memory is not in a file", "boot it with in_file")
         directory.mkdir(mode=0o700, parents=True)
+        self._conversation.ask("warm", BOOT_SECONDS, modules=WARM)
         monitor = self._known_monitor
         monitor.ask("stop")
         _ignore_shared(monitor)
@@ -252,8 +257,9 @@ class Sandbox:
             _wait_for_migration(monitor)
         copy_memory(memory, directory / "memory")
         self.kill()
+        specification = self.specification
         return Snapshot.describe(
-            directory, self.specification.image, self.specification.memory, self.specification.cpus
+            directory, specification.image, specification.memory, specification.cpus, specification.accelerator
         )
 
     # And to its end.
@@ -322,6 +328,7 @@ class Sandbox:
         self._directory.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(mode=0o711)
+        self._directory.chmod(0o711)  # whatever the umask: another account passes
 
     def _spawn(self, memory: Path | None, state: int | None) -> None:
         """Start QEMU. It inherits its ends of three socket pairs, the tap, and the state to load."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ringfort.compute.errors import SandboxError
 from ringfort.compute.image import Image
-from ringfort.compute.machine import PROGRAM
+from ringfort.compute.machine import kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Snapshot:
     image: str
     memory_mib: int
     cpus: int
-    program: str
+    machine: str
 
     @property
     def memory(self) -> Path:
@@ -37,10 +37,10 @@ class Snapshot:
         return self.directory / "state"
 
     @classmethod
-    def describe(cls, directory: Path, image: Image, memory_mib: int, cpus: int) -> Snapshot:
+    def describe(cls, directory: Path, image: Image, memory_mib: int, cpus: int, accelerator: str) -> Snapshot:
         """Write down beside it of what it is a snapshot."""
-        made = cls(directory, image.inputs, memory_mib, cpus, _program())
-        text = {"image": made.image, "memory-mib": memory_mib, "cpus": cpus, "program": made.program}
+        made = cls(directory, image.inputs, memory_mib, cpus, kind(accelerator))
+        text = {"image": made.image, "memory-mib": memory_mib, "cpus": cpus, "machine": made.machine}
         (directory / "snapshot.json").write_text(json.dumps(text) + "\n")
         return made
 
@@ -53,25 +53,20 @@ class Snapshot:
         """
         try:
             text = json.loads((directory / "snapshot.json").read_text())
-            return cls(directory, str(text["image"]), int(text["memory-mib"]), int(text["cpus"]), str(text["program"]))
+            return cls(directory, str(text["image"]), int(text["memory-mib"]), int(text["cpus"]), str(text["machine"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SandboxError("sandbox-no-snapshot", f"there is no snapshot in {directory}") from error
 
-    def check(self, image: Image, memory_mib: int, cpus: int) -> None:
+    def check(self, image: Image, memory_mib: int, cpus: int, accelerator: str) -> None:
         """Make sure that it fits.
 
         Raises:
             SandboxError: it is of another image, machine or QEMU.
         """
-        if (self.image, self.memory_mib, self.cpus, self.program) != (image.inputs, memory_mib, cpus, _program()):
+        wanted = (image.inputs, memory_mib, cpus, kind(accelerator))
+        if (self.image, self.memory_mib, self.cpus, self.machine) != wanted:
             hint = "take another snapshot, or boot without one"
             raise SandboxError("sandbox-snapshot-other", "the snapshot is of another kind of guest", hint)
-
-
-def _program() -> str:
-    """What names the QEMU that is installed."""
-    found = PROGRAM.stat()
-    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def copy_memory(source: Path, target: Path) -> None:

@@ -16,11 +16,11 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
-from ringfort.compute.guest import devices, freshness, netlink, roots, verity, wire
+from ringfort.compute.guest import account, devices, freshness, netlink, roots, verity, wire
 from ringfort.compute.guest.checking import answers
-from ringfort.compute.guest.launch import CGROUP, Launch, Layers, become
+from ringfort.compute.guest.launch import CGROUP, FAILED, PYTHON, Launch, Layers, become
 from ringfort.compute.guest.relay import Relay
 from ringfort.compute.guest.system import check, libc
 
@@ -117,6 +117,12 @@ class Guest:
         self._launch(Launch(**words | {"layers": Layers(**words["layers"]), "command": tuple(words["command"])}))
         return {"pid": self._application}
 
+    def _do_warm(self, message: dict[str, Any]) -> dict[str, Any]:
+        child = os.fork()
+        if child == 0:
+            warm_up(message["modules"])
+        return {"code": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+
     def _launch(self, launch: Launch) -> None:
         os.mkdir(CGROUP)
         memory = min(launch.memory << 20, available() - RESERVE_BYTES)
@@ -191,6 +197,15 @@ class Guest:
                 self._application, self._code = 0, os.waitstatus_to_exitcode(status)
                 self._relay.pump()
                 self._tell({"event": "exited", "code": self._code})
+
+
+def warm_up(modules: list[str]) -> NoReturn:
+    """Turn this process into an interpreter that loads some modules and ends, so that their files are in memory."""
+    try:
+        account.enter()
+        os.execve(PYTHON, [PYTHON, "-B", "-c", f"import {','.join(modules)}"], {"PATH": os.defpath})  # noqa: S606
+    finally:
+        os._exit(FAILED)
 
 
 def _input(launch: Launch) -> int:
