@@ -22,7 +22,7 @@ from ringfort.identity.credential import Credential
 from ringfort.identity.names import Role
 from ringfort.identity.store import write_credential
 from tests.control.running import CustomerKey, Running, customer_key
-from tests.control.shops import Customer, customer
+from tests.control.shops import Customer, customer, own_certificate
 
 BODIES: dict[str, object] = {
     "addCertificate": {"certificate": "(another)"},
@@ -33,10 +33,11 @@ BODIES: dict[str, object] = {
     "changeConfiguration": {"set": {"STOLEN": "1"}},
     "changeSecrets": {"set": {"STOLEN_SECRET": "1"}},
     "sendPart": b"part",
+    "putPublicCertificate": "(one of its own)",
 }
 """What each call takes; a call that takes something and isn't here fails the test, so that nobody forgets it."""
 
-LAST = ("removeCertificate", "dropUpload", "removeApplication")
+LAST = ("removeCertificate", "dropUpload", "removePublicCertificate", "removeApplication")
 """These take away what others need."""
 
 
@@ -79,14 +80,19 @@ def calls(victim: Customer, directory: Path) -> list[Asked]:
     second = customer_key(directory, f"{victim.name}-second")
     victim.call("POST", "/certificates", {"certificate": second.text})
     another = {"certificate": customer_key(directory, f"{victim.name}-third").text}
+    own = own_certificate(f"{victim.name}.example")
+    victim.call("POST", "/public-certificates", own)
     found = []
     for method, path, one in described():
         name = one["operationId"]
         values = {"name": victim.name, "application": "web", "upload": spare, "offset": "0"}
+        values["public"] = f"{victim.name}.example"
         values["thumbprint"] = second.thumbprint if name == "removeCertificate" else victim.first.thumbprint
         body = BODIES[name] if "requestBody" in one else None
         if name == "addCertificate":
             body = another
+        if name == "putPublicCertificate":
+            body = own
         if name == "deployApplication":
             body = {"upload": there}
         full = re.sub(r"\{(\w+)\}", partial(_value, values), path)

@@ -119,6 +119,10 @@ class Endpoint(Form):
     tls: TlsWord = EndpointTls.PLATFORM
     """off; platform (the platform's certificate, ended at the gateway); certificate (the customer's own, ended at the
     gateway); passthrough (ended in the application, whose key nobody else has)."""
+    hsts: Flag = False
+    """Whether browsers are told to come under TLS only, for a year."""
+    challenge_port: Annotated[int, *_between(0, 65_535)] = 0
+    """With passthrough: the TCP port that answers ACME's challenges; 0 for none."""
 
 
 class Health(Form):

@@ -39,6 +39,7 @@ PARAMETERS = {
     "upload": r"[0-9a-f]{32}",
     "offset": r"[0-9]{1,15}",
     "instance": r"i-[0-9a-f]{12}",
+    "public": r"[a-z0-9][a-z0-9.-]{0,252}",
     "path": r"[0-9A-Za-z][0-9A-Za-z._/-]{0,255}",
 }
 """What the variable parts of paths look like."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ringfort.control import models
 from ringfort.control.application_routes import APPLICATIONS
 from ringfort.control.authorisation import Resource
+from ringfort.control.edge_routes import EDGE
 from ringfort.control.operation import (
     BYTES,
     JSON,
@@ -151,4 +152,5 @@ OPERATIONS: tuple[Operation, ...] = (
         customer, change=alone(customers.remove_certificate), customers=True, refusals=(409,),
     ),
     *APPLICATIONS,
+    *EDGE,
 )  # fmt: skip

@@ -91,6 +91,20 @@ def take(
     )
 
 
+def names_in(chain: bytes, key: bytes) -> tuple[str, ...]:
+    """The public names that a certificate is for, without its wildcards.
+
+    Raises:
+        EdgeError: there is no certificate of that key.
+    """
+    try:
+        alternatives = alternative_names(_leaf(_certificates(chain), _private_key(key)))
+    except UNREADABLE as error:
+        raise EdgeError("certificate-unreadable", "the certificate has extensions that can't be read") from error
+    found = [] if alternatives is None else alternatives.get_values_for_type(x509.DNSName)
+    return tuple(dict.fromkeys(name.lower() for name in found if not name.startswith("*.")))
+
+
 def material(own: OwnCertificate, sealing: Sealing) -> bytes:
     """Key and chain as the edge's HAProxy reads them. It is for a file in memory (tmpfs) that is root's alone."""
     return own.chain + sealing.open(_purpose(own.names), own.sealed_key)

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
-
-from pydantic import ConfigDict
+from typing import TYPE_CHECKING, ClassVar
 
 from ringfort.environment.model import Address
 from ringfort.errors import RingfortError
+
+if TYPE_CHECKING:  # a node that applies these reads no documents, and stays light
+    from pydantic import ConfigDict
 
 LONGEST_NAME = 253
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -24,7 +25,11 @@ _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@/%?-]{0,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/@+-]{0,200}")
 PORTS = range(1, 65536)
 
-WRITTEN = ConfigDict(extra="forbid", alias_generator=lambda name: name.replace("_", "-"), validate_by_name=False)
+WRITTEN: ConfigDict = {
+    "extra": "forbid",
+    "alias_generator": lambda name: name.replace("_", "-"),
+    "validate_by_name": False,
+}
 """How these values are written in a file (`ringfort.gateway.edge.document`): as elsewhere, with hyphens."""
 
 
@@ -182,6 +187,26 @@ class SourceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """How the edge goes on to instances: by mutual TLS 1.3 of the platform's own, which they notice nothing of.
+
+    Attributes:
+        certificate: file with the key and chain that the edge shows (PEM).
+        authorities: file with the roots that whoever answers has to build to; ``revoked``: with the lists of all
+            authorities, or "".
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
+    certificate: str
+    authorities: str
+    revoked: str = ""
+
+    def __post_init__(self) -> None:
+        for path in (self.certificate, self.authorities, *((self.revoked,) if self.revoked else ())):
+            _check(_FILE, "a file of certificates", path)
+
+
+@dataclass(frozen=True, slots=True)
 class Edge:
     """What the edge hosts of one site serve; each of them the same.
 
@@ -191,6 +216,7 @@ class Edge:
             at the cost of one more hop through HAProxy for everybody there. () is the same addresses.
         limits: of customers who have others than `Limits()`.
         alive_port: on loopback; where HAProxy says that it is well.
+        inside: how it goes on to instances; None is in plain TCP.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = WRITTEN
@@ -203,6 +229,7 @@ class Edge:
     tls_port: int = 443
     alive_port: int = 8405
     connections: int = 8_000
+    inside: Inside | None = None
 
     def __post_init__(self) -> None:
         names = [endpoint.name for endpoint in self.endpoints]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from ringfort.environment.model import Address
-from ringfort.gateway.edge.model import ENDED_HERE, Edge, Endpoint, Health, Server, TlsMode
+from ringfort.gateway.edge.model import ENDED_HERE, Edge, Endpoint, Health, Inside, Server, TlsMode
 from ringfort.gateway.haproxy import Configuration
 from ringfort.gateway.material import Kind, Material
 
@@ -121,8 +121,28 @@ def render(edge: Edge, place: Place) -> Configuration:
     stable = [_without_servers(body), *(f"{path}\n{text}" for path, text in sorted(texts.items()))]
     digest = hashlib.sha256("\0".join(stable).encode()).hexdigest()
     texts[place.configuration] = body.replace(f'"{DIGEST_PLACE}"', f'"{digest}"', 1)
-    material = tuple(Material(Kind.CERTIFICATE, path) for path in sorted({one.certificate for one in edge.ended}))
-    return Configuration(texts, digest, material)
+    material = [Material(Kind.CERTIFICATE, path) for path in sorted({one.certificate for one in edge.ended})]
+    return Configuration(texts, digest, (*material, *_inside_material(edge)))
+
+
+def _inside_material(edge: Edge) -> Iterator[Material]:
+    """What HAProxy reads for the way to instances; nothing while there are none, and then it has read nothing."""
+    inside = edge.inside
+    if inside is None or not any(backends(edge).values()):
+        return
+    yield Material(Kind.CERTIFICATE, inside.certificate)
+    yield Material(Kind.AUTHORITIES, inside.authorities)
+    if inside.revoked:
+        yield Material(Kind.LISTS, inside.revoked)
+
+
+def _towards(inside: Inside | None) -> str:
+    """What stands at every server."""
+    if inside is None:
+        return ""
+    lists = f" crl-file {inside.revoked}" if inside.revoked else ""
+    known = f"crt {inside.certificate} ca-file {inside.authorities}{lists}"
+    return f" ssl {known} verify required ssl-min-ver TLSv1.3 no-ssl-reuse"
 
 
 def backends(edge: Edge) -> dict[str, tuple[Server, ...]]:
@@ -174,12 +194,12 @@ def _lines(edge: Edge, place: Place) -> Iterator[str]:
     yield from _global(edge, place)
     yield from _tables(edge)
     yield from _plain(edge, place)
-    if edge.ended:
+    if edge.ended or not edge.passing:  # a visitor is told that nobody has the name, and not left to wonder
         yield from _tls(edge, place)
     if edge.passing:
         yield from _passthrough(edge, place)
     for one in _sorted(edge.endpoints):
-        yield from _backend(one)
+        yield from _backend(one, _towards(edge.inside))
 
 
 def _global(edge: Edge, place: Place) -> Iterator[str]:
@@ -199,6 +219,7 @@ def _global(edge: Edge, place: Place) -> Iterator[str]:
     yield "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets"
     yield f"    ssl-default-bind-ciphers {SUITES_12}"
     yield f"    ssl-default-bind-ciphersuites {SUITES_13}"
+    yield "    ssl-default-server-ciphers DEFAULT:@SECLEVEL=3  # 128 bits for everything"
     yield ""
     yield "defaults"
     yield "    mode http"
@@ -357,18 +378,20 @@ def _passthrough(edge: Edge, place: Place) -> Iterator[str]:
         yield f"    server inner unix@{place.inner_seen} send-proxy-v2"
 
 
-def _backend(one: Endpoint) -> Iterator[str]:
+def _backend(one: Endpoint, towards: str) -> Iterator[str]:
     yield ""
     yield f"# {one.customer} {one.application}"
     if one.tls is TlsMode.PASSTHROUGH:
         yield f"backend {PASSING}{one.name}"
         yield "    mode tcp"
         yield "    balance leastconn"  # connections of any length
-        yield from _servers(one.servers, one.health)
+        yield from _servers(one.servers, one.health, towards)
         if not one.challenge_port:
             return
         yield ""
         yield f"backend {CHALLENGED}{one.name}"
+        if towards:
+            yield f"    default-server{towards}"
         for server in one.servers:  # not checked: who answers challenges may listen only while there is one
             yield _server(replace(server, port=one.challenge_port))
         return
@@ -380,11 +403,11 @@ def _backend(one: Endpoint) -> Iterator[str]:
         yield "    http-check expect status 200-399"
     if one.hsts:
         yield f"    http-response set-header Strict-Transport-Security max-age={HSTS_SECONDS} if {{ ssl_fc }}"
-    yield from _servers(one.servers, one.health)
+    yield from _servers(one.servers, one.health, towards)
 
 
-def _servers(servers: Iterable[Server], health: Health) -> Iterator[str]:
-    yield f"    default-server check inter {health.seconds}s fall {health.fall} rise {health.rise}"
+def _servers(servers: Iterable[Server], health: Health, towards: str) -> Iterator[str]:
+    yield f"    default-server check inter {health.seconds}s fall {health.fall} rise {health.rise}{towards}"
     yield from map(_server, servers)
 
 

@@ -56,7 +56,8 @@ def apply(edge: Edge, place: Place, write: Write, *, leave: float = 30.0, come: 
 
     Args:
         leave: seconds that visitors of a former instance have to finish.
-        come: that a new one has to become well; None believes that it is, and leaves it to HAProxy to look.
+        come: that a new one has to become well; None, and an edge that has to show who it is, believe that it is, and
+            leave it to HAProxy to look.
 
     Raises:
         RingfortError: HAProxy refuses something, or an instance isn't well; what served before goes on.
@@ -90,7 +91,7 @@ def _bring(edge: Edge, before: States, place: Place, leave: float, come: float |
     for one, backend, server in changed:
         if server.leaving:
             continue
-        if come is not None:
+        if come is not None and edge.inside is None:
             servers.wait_until_well(server, servers.health_of(one, backend), one.name, come)
         servers.exchange(place, backend, server, leave)
         yield f"{backend}/{server.name}"
