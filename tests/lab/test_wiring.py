@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ringfort.errors import RingfortError
-from ringfort.lab import netlink, plan, wiring
+from ringfort.lab import building, netlink, plan, state, wiring
 from ringfort.lab.differences import Address, Change, Step, differences
 from ringfort.lab.lab import Lab
 from tests.lab import worlds
@@ -36,6 +36,20 @@ def test_what_several_processes_wired_is_what_one_would_have(shared: Lab) -> Non
 
 def test_a_lab_that_several_processes_wired_works(shared: Lab) -> None:
     assert failures(shared) == []
+
+
+def test_another_router_is_made_the_active_one_whatever_was_there(shared: Lab) -> None:
+    site = "north"
+    affected = building.namespaces_of_site(shared.environment, site)
+    shared.activate(site, "r2")
+    # Killed in the middle: r1 is noted as the active one, and r2 still is.
+    state.save(shared.environment.name, building.ACTIVE, {site: "r1"})
+    shared.activate(site, "r1")
+    wanted = plan.plan(shared.environment, {site: "r1"})
+    with netlink.Connections() as connections:
+        seen = wiring.observed(list(wanted), connections)
+    assert differences({name: wanted[name] for name in affected}, seen) == []
+    assert differences(wanted, seen) == []
 
 
 def test_what_the_kernel_refuses_another_process_is_told(shared: Lab) -> None:

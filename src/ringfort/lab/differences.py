@@ -7,7 +7,7 @@ So rules are in place before a link goes up, and an address before the route tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from ringfort.lab.shapes import Forwarding, Link, Namespace, Neighbour, Route, Rule
@@ -79,6 +79,29 @@ class Seen:
     neighbours: frozenset[Neighbour] = frozenset()
     forwarding: frozenset[Forwarding] = frozenset()
     rules: frozenset[Rule] = frozenset()
+
+
+def as_planned(namespace: Namespace) -> Seen:
+    """What is seen of a namespace that is just as planned, with both ends of each link where they belong."""
+    links = {
+        name: SeenLink(0, "veth" if link.peer else "bridge", 0, replace(link, peer=None))
+        for name, link in namespace.links.items()
+    }
+    return Seen(links, namespace.routes, namespace.neighbours, namespace.forwarding, namespace.rules)
+
+
+def with_ends(wanted: Mapping[str, Namespace], seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    """``seen``, and of the namespaces that were not looked at the ends of links that lead there, as if they were
+    the right ones: who makes no link need not look where they all lead."""
+    ends: dict[str, dict[str, SeenLink]] = {}
+    for name, namespace in wanted.items():
+        for key, link in namespace.links.items():
+            here = seen[name].links.get(key)
+            if here is not None and link.peer is not None and link.peer[0] not in seen:
+                there, interface = link.peer
+                end = SeenLink(here.other, here.kind, here.index, Link(interface))
+                ends.setdefault(there, {})[interface] = end
+    return dict(seen) | {name: Seen(links) for name, links in ends.items()}
 
 
 def differences(wanted: Mapping[str, Namespace], seen: Mapping[str, Seen]) -> list[Change]:

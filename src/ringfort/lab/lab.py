@@ -32,6 +32,7 @@ from ringfort.lab import (
     plan,
     readback,
     state,
+    wiring,
 )
 from ringfort.lab.authority import Authority
 from ringfort.lab.changes import Changes
@@ -196,10 +197,12 @@ class Lab:
         if site not in self.environment.sites or router not in self.environment.sites[site].routers:
             raise RingfortError("unknown-router", f"site {site!r} has no router {router!r}")
         with self.locked():
-            active = self.active() | {site: router}
+            before = self.active()
+            active = before | {site: router}
             state.save(self.environment.name, building.ACTIVE, active)
             affected = building.namespaces_of_site(self.environment, site)
-            building.rewire(self.environment, active, self._connections, affected)
+            plans = plan.plan(self.environment, before), plan.plan(self.environment, active)
+            wiring.rewire(*plans, affected, self._connections)
 
     def disable(self, mechanism: str) -> None:
         """Switch one mechanism off, as its failure would: rules gone, ports no longer isolated, callers not checked.

@@ -13,7 +13,7 @@ from functools import partial
 from ringfort.errors import RingfortError
 from ringfort.kernel.beside import side_by_side
 from ringfort.lab import netlink
-from ringfort.lab.differences import Change, Seen, Step, differences
+from ringfort.lab.differences import Change, Seen, Step, as_planned, differences, with_ends
 from ringfort.lab.shapes import Namespace
 
 ROUNDS = 4
@@ -27,6 +27,22 @@ MANY, PARTS = 16, 4
 
 TOGETHER = ((Step.SET_LINK, Step.ADD_ADDRESS, Step.REMOVE), (Step.SET_STATE,), (Step.ADD,))
 """Steps after those that make links, which join namespaces: within each of these no namespace waits for another."""
+
+
+def rewire(
+    before: Mapping[str, Namespace],
+    wanted: Mapping[str, Namespace],
+    names: Iterable[str],
+    connections: netlink.Connections,
+) -> None:
+    """Bring the wiring of some namespaces from one plan to another that makes and removes no link.
+
+    Raises:
+        RingfortError: something doesn't stay as it was set.
+    """
+    chosen = {name: wanted[name] for name in names}
+    todo = differences(chosen, {name: as_planned(namespace) for name, namespace in before.items()})
+    _converge(wanted, chosen, connections, todo, lambda: with_ends(chosen, observed([*chosen], connections)))
 
 
 def converge(
@@ -43,12 +59,23 @@ def converge(
     """
     chosen = {name: wanted[name] for name in names}
     ends = {link.peer[0] for namespace in chosen.values() for link in namespace.links.values() if link.peer}
+    _converge(wanted, chosen, connections, todo, lambda: observed([*{*chosen, *ends}], connections), meanwhile)
+
+
+def _converge(
+    wanted: Mapping[str, Namespace],
+    chosen: Mapping[str, Namespace],
+    connections: netlink.Connections,
+    todo: list[Change],
+    look: Callable[[], Mapping[str, Seen]],
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
     for _ in range(ROUNDS):
         _apply(connections, todo)
         if meanwhile is not None:
             meanwhile()
             meanwhile = None
-        todo = differences(chosen, observed([*{*chosen, *ends}], connections))
+        todo = differences(chosen, look())
         if not todo:
             settle(wanted, chosen, connections)
             return
