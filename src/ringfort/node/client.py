@@ -13,7 +13,8 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +37,9 @@ MOST_BYTES = 256 * 1024
 MOST_LISTS = 4 * 1024 * 1024
 """Bytes of revocation lists, or of a trust bundle, that are read: some 100,000 entries."""
 
+MOST_PUBLIC = 16 * 1024 * 1024
+"""Bytes of what is public at a site that are read: some 20,000 names."""
+
 TRIES = 4
 MOST_PATIENCE = 5.0
 """How often a call is made that is put off, and for how many seconds at most each time, whatever is said."""
@@ -44,6 +48,19 @@ Connect = Callable[[Address, int, float], ssl.SSLSocket]
 """Opens a connection to a controller and verifies who is there; raises `OSError` or `RingfortError`."""
 
 NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """What an instance finds when it starts: ``settings`` is the number of that state. For memory only, and shown
+    nowhere. ``disk_key``: 32 bytes, hex."""
+
+    settings: int
+    configuration: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    disk_key: str = field(repr=False)
+
+
 LATER = (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
 
 
@@ -106,6 +123,22 @@ class Client:
         """The first certificate; the connection has to be made with a token. Its chain, PEM."""
         return _text(self._json("POST", "/v1/enrolments", {"csr": csr}), "chain")
 
+    def edge(self, known: str, seconds: float) -> Any:  # noqa: ANN401  # JSON
+        """See `ringfort.node.gateway.Controller`."""
+        return self._json("GET", f"{self._edge}?known={quote(known, safe='')}", wait=seconds, most=MOST_PUBLIC)
+
+    def own_certificate(self, name: str) -> bytes:
+        """See `ringfort.node.public_certificates.Source`."""
+        return self._file(f"{self._edge}/certificates/{quote(name, safe='')}")
+
+    def platform_certificate(self, name: str, csr: str) -> str:
+        """See `ringfort.node.public_certificates.Source`."""
+        return _text(self._json("POST", f"{self._edge}/certificates/{quote(name, safe='')}", {"csr": csr}), "chain")
+
+    @property
+    def _edge(self) -> str:
+        return f"/v1/nodes/{quote(self._name, safe='')}/edge"
+
     def fetch(self, path: str) -> Iterator[bytes]:
         """See `ringfort.publishing.fetching.Fetcher`: pieces; whoever takes them bounds how many."""
         try:
@@ -119,6 +152,39 @@ class Client:
         except ControllerError as error:
             raise UnreachableError(f"{path}: {error.message}") from error
 
+    # --- what a node with places asks ---
+
+    def instances(self, known: str, seconds: float) -> Mapping[str, Any]:
+        """What should run here, once it is not the revision that is ``known`` any more or ``seconds`` have passed."""
+        answer = self._json("GET", f"{self._instances}?known={known}", wait=seconds, most=MOST_LISTS)
+        if not isinstance(answer, dict):
+            raise ControllerError("bad-answer", "the controller's answer is no list of instances")
+        return answer
+
+    def report_instances(self, instances: Sequence[Mapping[str, Any]]) -> None:
+        """How the instances here are; also the sign that this node lives."""
+        self._json("POST", self._instances, {"instances": list(instances)})
+
+    def instance_settings(self, instance: str) -> InstanceSettings:
+        """What an instance finds when it starts."""
+        answer = self._json("GET", f"{self._instances}/{instance}/settings", most=MOST_LISTS)
+        return InstanceSettings(
+            _number(answer, "settings"), _texts(answer, "configuration"), _texts(answer, "secrets"),
+            _text(answer, "disk_key"),
+        )  # fmt: skip
+
+    def software(self, instance: str, offset: int) -> bytes:
+        """The part of an instance's software that begins at an offset; empty at its end."""
+        return self._file(f"{self._instances}/{instance}/software/{offset}")
+
+    def write_log(self, instance: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """What an instance wrote."""
+        self._json("POST", f"{self._instances}/{instance}/log", {"lines": list(lines)})
+
+    @property
+    def _instances(self) -> str:
+        return f"/v1/nodes/{quote(self._name, safe='')}/instances"
+
     # --- HTTP ---
 
     def _file(self, path: str) -> bytes:
@@ -127,7 +193,15 @@ class Client:
             raise ControllerError("refused-by-controller", self._problem(response))
         return self._rest(response, MOST_LISTS)
 
-    def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait: float = 0.0) -> Any:  # noqa: ANN401
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        wait: float = 0.0,
+        most: int = MOST_BYTES,
+    ) -> Any:  # noqa: ANN401  # whatever JSON holds
         headers = {"Accept": "application/json"}
         if body is not None:
             headers |= {"Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
@@ -136,7 +210,7 @@ class Client:
         if not http.client.OK <= response.status < http.client.MULTIPLE_CHOICES:
             raise ControllerError("refused-by-controller", self._problem(response))
         try:
-            return json.loads(self._rest(response))
+            return json.loads(self._rest(response, most))
         except ValueError as error:
             raise ControllerError("bad-answer", "the controller's answer is no JSON") from error
 
@@ -271,5 +345,12 @@ def _number(answer: object, key: str) -> int:
 def _text(answer: object, key: str) -> str:
     value = answer.get(key) if isinstance(answer, dict) else None
     if not isinstance(value, str):
+        raise ControllerError("bad-answer", f"the controller's answer has no {key}")
+    return value
+
+
+def _texts(answer: object, key: str) -> Mapping[str, str]:
+    value = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ControllerError("bad-answer", f"the controller's answer has no {key}")
     return value

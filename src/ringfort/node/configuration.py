@@ -46,6 +46,8 @@ class Configuration:
             short, because the path of a socket has at most 107 bytes (unix(7)).
         certificates: identity of a service on this machine -> the file where its key and certificate are kept, for who
             calls others under that name, or checks callers for itself.
+        hosting: place of this machine's hypervisors -> the named network namespace that has its addresses, and behind
+            which instances run.
         refresh_seconds: how often to ask for a fresh timestamp when there is no news.
         confirm_seconds: how long rules may be on trial before a controller has to have been reached.
     """
@@ -60,6 +62,7 @@ class Configuration:
     enforcement_point: str = PROGRAM
     runtime: Path = RUNTIME
     certificates: Mapping[str, Path] = field(default_factory=dict)
+    hosting: Mapping[str, str] = field(default_factory=dict)
     refresh_seconds: float = REFRESH_SECONDS
     confirm_seconds: float = CONFIRM_SECONDS
 
@@ -127,6 +130,7 @@ def from_document(document: dict[str, Any]) -> Configuration:
         _take(left, "enforcement-point", str, PROGRAM),
         Path(_take(left, "runtime", str, str(RUNTIME))),
         {_identity(name): Path(_file(file, name)) for name, file in _take(left, "certificates", dict, {}).items()},
+        {name: _named(place, f"places.{name}") for name, place in _take(left, "places", dict, {}).items()},
         refresh,
         confirm,
     )
@@ -164,6 +168,13 @@ def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or "/" in value:
         raise RingfortError("configuration", f"{key} is no name of a network namespace: {value!r}")
     return value
+
+
+def _named(value: object, key: str) -> str:
+    name = _text(value, key)
+    if not name:
+        raise RingfortError("configuration", f"{key}: an instance never runs in the node's own network namespace")
+    return name
 
 
 def _identity(text: str) -> str:

@@ -15,13 +15,13 @@ class Material:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._told: Callable[[], None] = lambda: None
+        self._told: list[Callable[[], None]] = []
         self.number = 0
         """Grows with each replacement; look at it while it is `held`."""
 
     def on_change(self, told: Callable[[], None]) -> None:
-        """Call ``told`` after each replacement."""
-        self._told = told
+        """Call ``told`` after each replacement, too."""
+        self._told.append(told)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -35,4 +35,5 @@ class Material:
         with self._lock:
             yield
             self.number += 1
-        self._told()
+        for told in self._told:
+            told()

@@ -20,9 +20,10 @@ from ringfort.network.nft import Json
 from ringfort.network.render import render
 from ringfort.network.sysctl import sysctl_settings
 from ringfort.network.table import TABLE
+from ringfort.node.gates import Gate, gate_from_json, gate_of, gate_to_json
 from ringfort.node.journal import CLOSED, Revision
 
-FORM = "ringfort-policy-2"
+FORM = "ringfort-policy-3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Part:
         digest: of the canonical form of ``document``: what `digest` gives for what the kernel lists.
         sysctls: key -> value, in the order in which to set them.
         guard: the enforcement point in front of a host's services; None where nothing is under TLS.
+        gate: what a host is as one of the gateway's; None if it is none.
+        customer: of a sandbox: whose instances may run behind it.
     """
 
     device: Device
@@ -59,6 +62,8 @@ class Part:
     digest: str
     sysctls: Mapping[str, str]
     guard: Guard | None = None
+    gate: Gate | None = None
+    customer: str = ""
 
     @property
     def text(self) -> str:
@@ -79,6 +84,16 @@ class Policy:
     def guards(self) -> dict[str, Guard]:
         """Host -> the enforcement point in front of its services."""
         return {part.device.name: part.guard for part in self.parts if part.guard is not None}
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """Host -> what it is as one of the gateway's, of those that are."""
+        return {part.device.name: part.gate for part in self.parts if part.gate is not None}
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Place of this machine's hypervisors -> the customer whose instances may run there."""
+        return {part.device.name: part.customer for part in self.parts if part.customer}
 
     def part(self, device: str) -> Part:
         """The part of a device, by its name in words (``host:web``)."""
@@ -113,7 +128,10 @@ def compile_policy(
         ruleset = compiler.device(device)
         own = checks[device.name] if device.kind is DeviceKind.HOST else ()
         settings, guard = sysctl_settings(environment, device), _guard(environment, device.name, own)
-        parts.append(Part(device, ruleset.title, ruleset.document, digest(ruleset.document), settings, guard))
+        gate = gate_of(environment, device.name) if device.kind is DeviceKind.HOST else None
+        customer = environment.hosts[device.name].customer if device.kind is DeviceKind.SANDBOX else ""
+        document, own_digest = ruleset.document, digest(ruleset.document)
+        parts.append(Part(device, ruleset.title, document, own_digest, settings, guard, gate, customer))
     held = {part.device for part in parts}
     parts += [part for part in absent.parts if part.device not in held] if absent is not None else []
     return _policy(version, environment.trust_domain, tuple(signers), tuple(parts))
@@ -139,7 +157,13 @@ def closed_policy(devices: Iterable[Device], controllers: Iterable[tuple[Address
 
 
 def _policy(version: int, trust_domain: str, signers: tuple[str, ...], parts: tuple[Part, ...]) -> Policy:
-    whole = [[str(part.device), part.digest, dict(part.sysctls), _guard_to_json(part.guard)] for part in parts]
+    whole = [
+        [
+            str(part.device), part.digest, dict(part.sysctls), _guard_to_json(part.guard), gate_to_json(part.gate),
+            part.customer,
+        ]
+        for part in parts
+    ]  # fmt: skip
     text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     revision = Revision(version, hashlib.sha256(text.encode()).hexdigest())
     return Policy(revision, trust_domain, signers, parts)
@@ -186,6 +210,8 @@ def _part_to_json(part: Part) -> dict[str, Any]:
         "digest": part.digest,
         "sysctls": dict(part.sysctls),
         "guard": _guard_to_json(part.guard),
+        "gate": gate_to_json(part.gate),
+        "customer": part.customer,
     }
 
 
@@ -197,6 +223,8 @@ def _part_from_json(document: dict[str, Any]) -> Part:
         str(document["digest"]),
         dict(document["sysctls"]),
         _guard_from_json(document["guard"]),
+        gate_from_json(document["gate"]),
+        str(document["customer"]),
     )
 
 

@@ -43,7 +43,7 @@ def run(path: Path) -> None:
     def client() -> Client:
         return Client(configuration.name, configuration.controllers, member.connect)
 
-    links = Links(client(), client(), member.renew, member.learn, member.expires)
+    links = Links(client(), client(), member.renew, member.learn, member.expires, client)
     shell = Shell(configuration, disk, links, services, material)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shell.end())

@@ -1,7 +1,7 @@
 """Keys and certificates of the services on this machine's hosts: asked for, renewed at two thirds of their life.
 
-Those of services behind an enforcement point are in the state directory; others, for who calls others or checks callers
-for itself, where the node's configuration says.
+Those of services behind an enforcement point, and of the gateway, are in the state directory; others, for who calls
+others or checks callers for itself, where the node's configuration says.
 A key is made here and never leaves. What a service is called, and which addresses its certificate names, a controller
 takes from what the approvers signed. For one thread, but for `want`.
 """
@@ -21,6 +21,7 @@ from ringfort.identity.errors import IdentityError
 from ringfort.identity.names import parse
 from ringfort.node import clock, guarding, membership
 from ringfort.node.errors import ControllerError
+from ringfort.node.gates import Gate
 from ringfort.node.material import Material
 from ringfort.node.policy import Guard
 from ringfort.node.ports import Controller
@@ -46,10 +47,12 @@ class Services:
         self._others = others
         self._now = now
         self._wanted: Mapping[str, Guard] | None = None
+        self._gates: Mapping[str, Gate] = {}
         self._due: dict[Path, datetime] = {}
 
-    def want(self, guards: Mapping[str, Guard]) -> None:
-        """Which enforcement points there are now, by host; from any thread."""
+    def want(self, guards: Mapping[str, Guard], gates: Mapping[str, Gate]) -> None:
+        """Which enforcement points and gateway hosts there are now, by host; from any thread."""
+        self._gates = gates
         self._wanted = guards
 
     def missing(self, host: str, guard: Guard) -> tuple[str, ...]:
@@ -81,6 +84,8 @@ class Services:
         for host, guard in self._wanted.items():
             for service, identity in guard.identities.items():
                 yield guarding.certificate(self._state, host, service), identity
+        for host, gate in self._gates.items():
+            yield guarding.certificate(self._state, host, gate.service), gate.identity
         for identity, path in self._others.items():
             yield path, identity
 

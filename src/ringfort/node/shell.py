@@ -15,9 +15,9 @@ import queue
 import select
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ringfort.environment.topology import DeviceKind
 from ringfort.errors import RingfortError
@@ -27,6 +27,8 @@ from ringfort.node.configuration import Configuration
 from ringfort.node.devices import Devices
 from ringfort.node.disk import Disk
 from ringfort.node.enforcer import Enforcer
+from ringfort.node.gates import Gate
+from ringfort.node.hosting import Hosting
 from ringfort.node.journal import CLOSED, Journal, Revision
 from ringfort.node.keeper import Keeper
 from ringfort.node.listener import Listener
@@ -61,6 +63,10 @@ from ringfort.node.reporter import Reporter
 from ringfort.node.services import Services
 from ringfort.node.system import Bell, log, notify, software
 
+if TYPE_CHECKING:
+    from ringfort.node.client import Client
+    from ringfort.node.gateway import Gateway
+
 COUNT_SECONDS = 60.0
 """How often counters are read for the report."""
 
@@ -75,6 +81,7 @@ class Links:
         renew: renews certificates that are due.
         learn: takes other authorities and revocation lists.
         expires: when the node's own certificate ends.
+        another: a connection more, for what not every node does.
     """
 
     listening: Controller
@@ -82,6 +89,7 @@ class Links:
     renew: Callable[[Controller], None] = lambda _controller: None
     learn: Callable[[Controller, Desired], None] = lambda _controller, _desired: None
     expires: Callable[[], str] = lambda: ""
+    another: Callable[[], Client] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,17 @@ class Shell:
         self._keeper = Keeper(
             self._point, self._missing, material, self._drifted_point, self._failed_point, self._bell.ring, self._stop
         )
+        self._hosting = Hosting(
+            configuration.state,
+            configuration.hosting,
+            links.another,
+            self._alert,
+            links.expires,
+            self._begin,
+            self._stop,
+        )
+        self._material = material
+        self._gateway: Gateway | None = None
         material.on_change(self._keeper.ring)
         self._reporter = Reporter(
             links.reporting,
@@ -171,6 +190,8 @@ class Shell:
             self._stop.set()
             self._reporter.end()
             self._keeper.ring()
+            if self._gateway is not None:
+                self._gateway.ring()
             self._devices.close()
             self._disk.release()
 
@@ -181,14 +202,18 @@ class Shell:
             self._tell_what_is_strange(journal)
         self._perform(state, state, effects)  # the rules are there before anybody is spoken with
         for part in (self._listener, self._reporter, self._keeper):
-            name = type(part).__name__.lower()
-            threading.Thread(target=self._working, args=(part.run,), name=name, daemon=True).start()
+            self._begin(part.run, type(part).__name__.lower())
         notify("READY=1")
         while not self._stop.is_set():
             self._turn()
         notify("STOPPING=1")
         if self._died is not None:
             raise RingfortError("node-died", f"a thread of the node ended: {self._died!r}", "start it again")
+
+    def _begin(self, work: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=self._working, args=(work,), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _working(self, work: Callable[[], None]) -> None:
         """A node that hears or says nothing any more would look well: it ends instead, and is started again."""
@@ -286,9 +311,11 @@ class Shell:
             return Lost(revision)
         failures = self._devices.load(policy, devices, clock.since_boot())
         if not failures and revision != CLOSED:
-            guards = policy.guards if self._configuration.enforcement_point else {}
-            self._services.want(guards)
+            guards, gates = (policy.guards, policy.gates) if self._configuration.enforcement_point else ({}, {})
+            self._services.want(guards, gates)
             self._keeper.want(guards)
+            self._want_gateway(gates)
+            self._hosting.want(policy.owners)
         self._policy, compiled = policy, self._compiled
         if compiled is not None and compiled.revision == revision:
             self._compiled = None
@@ -301,6 +328,34 @@ class Shell:
             if known is not None and known.revision == revision:
                 return known
         return self._disk.policy(revision)
+
+    def _want_gateway(self, gates: Mapping[str, Gate]) -> None:
+        """Which hosts are the gateway's; the first time that any is, it is loaded and begins."""
+        if self._gateway is None:
+            if not gates or self._links.another is None:
+                return
+            from ringfort.node import gateway  # few nodes need it
+
+            self._gateway = gateway.of(
+                self._configuration,
+                self._links.another(),
+                self._material,
+                self._drifted_point,
+                self._unserved,
+                self._stop,
+            )
+            self._gateway.on_change(self._bell.ring)
+            for part in (self._gateway.hear, self._gateway.serve):
+                threading.Thread(
+                    target=self._working, args=(part,), name=f"gateway-{part.__name__}", daemon=True
+                ).start()
+        self._gateway.want(gates)
+
+    def _unserved(self, host: str, words: str) -> None:
+        """From another thread."""
+        device = f"{DeviceKind.HOST}:{host}" if host else f"node:{self._configuration.name}"
+        self._tell("not-public", f"{device}: the gateway: {words}", alert=True, subject=device)
+        self._bell.ring()
 
     # --- enforcement points, from the keeper's thread ---
 
@@ -349,7 +404,8 @@ class Shell:
         """Hand the reporter what is true now, at once if it is news; say it on the disk, too."""
         waiting = len(self._outbox)
         points = self._keeper.standing
-        held = (self._state.journal, self._state.loaded, points.troubles, points.readback)
+        public = self._gateway.troubles if self._gateway is not None else {}
+        held = (self._state.journal, self._state.loaded, points.troubles, points.readback, public)
         failure = self._reporter.failure or self._reporter.lacking
         said = _Said(held, waiting, failure, self._reporter.reached is not None)
         if said == self._said and now < self._count_at:
@@ -406,6 +462,7 @@ class Shell:
             "foreign": [str(other) for _, other in self._devices.foreign()],
             "taken-back": f"version {failure.revision.version}: {failure.reason}" if failure else "",
             "points": dict(self._keeper.standing.troubles),
+            "gateway": self._gateway.troubles if self._gateway is not None else {},
             "controller": self._reporter.failure
             or self._reporter.lacking
             or ("reached" if self._reporter.reached is not None else "not reached yet"),
