@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import Any
 
 from ringfort.control.client import Client
 from ringfort.environment.load import load_text
+from ringfort.errors import RingfortError
 from tests.control.publications import Approvers
 from tests.control.running import Ground, Running
 from tests.control.shops import Customer
@@ -92,3 +95,61 @@ def until(what: Callable[[], Any], seconds: float = 15) -> Any:  # noqa: ANN401 
         assert time.monotonic() < end, "it did not come true"
         time.sleep(0.05)
     return found
+
+
+class Nodes:
+    """Nodes that give signs of life until one is silenced."""
+
+    def __init__(self, controller: Running, places: Places, **customers: str) -> None:
+        self.clients: dict[str, Client] = {}
+        self.room: dict[str, dict[str, int]] = {}
+        self._silent: set[str] = set()
+        self._stop = threading.Event()
+        for name, whose in customers.items():
+            places.add(name, whose)
+        places.publish(controller)
+        for name in customers:
+            self.clients[name] = controller.enrol(name)[0]
+            beat(self.clients[name], name)
+        self._thread = threading.Thread(target=self._live)
+        self._thread.start()
+
+    def _live(self) -> None:
+        while not self._stop.wait(0.3):
+            for name, client in self.clients.items():
+                if name not in self._silent:
+                    with contextlib.suppress(RingfortError):  # it is no hypervisor at the moment, or revoked
+                        beat(client, name, *self.said(client, name), room=self.room.get(name))
+
+    @staticmethod
+    def said(client: Client, name: str) -> list[dict[str, Any]]:
+        """All that a node is told runs."""
+        wanted = client.get(f"/v1/nodes/{name}/instances")["instances"]
+        return [
+            {key: one[key] for key in ("instance", "deployment", "settings")} | {"state": "running"} for one in wanted
+        ]
+
+    def silence(self, name: str) -> None:
+        self._silent.add(name)
+
+    def wake(self, name: str) -> None:
+        self._silent.discard(name)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+
+def shown(shop: Customer) -> list[tuple[str, str]]:
+    """Place and state of each instance."""
+    return [(one["place"], one["state"]) for one in shop.get("/applications/web")["instances"]]
+
+
+def events(controller: Running, kind: str, about: str) -> list[dict[str, Any]]:
+    found = controller.operator("nora").get("/v1/events?limit=1000")["events"]
+    return [one for one in found if one["kind"] == kind and about in str(one)]
+
+
+def records(controller: Running, about: str) -> list[dict[str, Any]]:
+    found = controller.operator("aude").get(f"/v1/audit/records?limit=1000&object={about}")["records"]
+    return [one["record"] | {"who": one["who"], "action": one["action"]} for one in found]

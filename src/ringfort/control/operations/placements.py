@@ -132,7 +132,7 @@ def _placement(ground: Hosting, placing: Placing, row: Row[Any]) -> Placement | 
 def _why(ground: Hosting, row: Row[Any], name: str) -> str:
     if not row.place:
         return "a place for a new instance"
-    if not name:
+    if row.place not in ground.node_of or not name:
         return f"the environment in force declares {row.place} for it no more"
     if row.node in ground.lost:
         return f"node {row.node} is lost"
