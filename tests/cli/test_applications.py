@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ringfort.cli.main import ringfort
+from ringfort.control.client import Client
 from ringfort.errors import DeclarationError, RingfortError
 from ringfort.identity.names import Role
 from ringfort.identity.store import write_credential
 from tests.compute.bundles import DESCRIPTION, archive, image, raw
+from tests.control.places import Places, until
 from tests.control.running import CustomerKey, Ground, Running, customer_key, running
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "applications"
@@ -29,6 +31,7 @@ class Desk:
 
     controller: Running
     key: CustomerKey
+    places: Places | None = None
 
     def typed(self, *words: object, given: str | None = None) -> Result:
         endpoint = self.controller.customers
@@ -58,7 +61,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         key = customer_key(tmp_path_factory.mktemp("acme"), "acme")
         form = {"name": "acme", "certificate": key.text}
         controller.operator("sophie").call("POST", "/v1/customers", form, reason="contract")
-        yield Desk(controller, key)
+        yield Desk(controller, key, Places(controller.ground))
 
 
 def printed(result: Result) -> str:
@@ -134,14 +137,21 @@ def test_what_is_refused_is_refused_before_anything_is_sent(desk: Desk, tmp_path
     assert "about 'shop'" in other.output
 
 
+def hypervisor(desk: Desk, name: str) -> Client:
+    """A node with places for all that these tests deploy."""
+    assert desk.places is not None
+    return desk.places.hypervisor(desk.controller, name, "acme " * 12)
+
+
 def test_a_deploy_waits_for_its_instances_if_asked(desk: Desk) -> None:
     ran = desk.typed("deploy", EXAMPLES / "hello", "--wait", "1")
     assert ran.exit_code == 1
     assert "not all instances run after 1 s" in ran.stderr
+    assert "the platform has declared no place for this customer" in ran.stderr
+    assert "waits: the platform has declared no place" in printed(desk.typed("application", "show", "hello"))
     shown = json.loads(printed(desk.typed("application", "scale", "hello", "1", "--format", "json")))
     instance = shown["instances"][0]["instance"]
-    node, _ = desk.controller.enrol("waits-1")
-    printed(desk.operated("nora", "instance", "move", instance, "--to", "waits-1", "--ticket", "CHG-1"))
+    node = hypervisor(desk, "waits-1")
     heard = threading.Event()
 
     def run() -> None:
@@ -178,9 +188,10 @@ def test_logs_are_printed_and_obey_no_application(desk: Desk) -> None:
     printed(desk.typed("deploy", EXAMPLES / "hello"))
     shown = json.loads(printed(desk.typed("application", "show", "hello", "--format", "json")))
     instance = shown["instances"][0]["instance"]
-    node, _ = desk.controller.enrol("logs-1")
+    node = hypervisor(desk, "logs-1")
+    until(lambda: "-p" in printed(desk.typed("application", "show", "hello")))
     moved = desk.operated("nora", "instance", "move", instance, "--to", "logs-1", "--ticket", "CHG-1")
-    assert "logs-1" in printed(moved)
+    assert "logs-1-p" in printed(moved)
     lines = {"lines": [{"at": "2026-11-24T12:00:00Z", "text": "one\x1b[2Jtwo"}]}
     node.call("POST", f"/v1/nodes/logs-1/instances/{instance}/log", lines)
     expected = f"2026-11-24T12:00:00 {instance} one\N{REPLACEMENT CHARACTER}[2Jtwo\n"

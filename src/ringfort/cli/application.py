@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ringfort.cli.application_certificates import certificate
 from ringfort.cli.application_settings import config, secret
 from ringfort.cli.as_customer import DRY_RUN, NAME, Caller, Place, as_customer, calling
 from ringfort.cli.output import FORMAT, notices
@@ -21,6 +22,7 @@ Examples:
   ringfort application scale shop 4
   ringfort application config set shop GREETING=hello WORKERS=4
   ringfort application secret set shop API_TOKEN < token.txt
+  ringfort application certificate set chain.pem www.key
   ringfort application rollback shop
   ringfort application delete shop
 """
@@ -28,7 +30,7 @@ Examples:
 
 @click.group("application", epilog=_EXAMPLES)
 def command() -> None:
-    """What you run: list, show, logs, scale, config, secret, rollback, stop, start, delete.
+    """What you run: list, show, logs, scale, config, secret, certificate, rollback, stop, start, delete.
 
     Only a certificate that you registered says anything about your applications. `ringfort deploy` brings new versions.
     """
@@ -36,6 +38,7 @@ def command() -> None:
 
 command.add_command(config)
 command.add_command(secret)
+command.add_command(certificate)
 
 
 @command.command("list")
@@ -180,10 +183,11 @@ def _lines(found: dict[str, Any], kept: list[dict[str, Any]]) -> list[str]:
         f"  public names  {', '.join(found['public_names']) or 'none'}",
     ]
     for one in found["instances"]:
-        held = "  (stopped by the platform)" if one["held"] else ""
-        lines.append(
-            f"  instance {one['ordinal']:<3}  {one['instance']}  {one['state']}, deployment {one['deployment']}{held}"
-        )
+        where = f"{one['place']} on {one['node']}" if one["place"] else "nowhere"
+        more = "  (stopped by the platform)" if one["held"] else ""
+        more += f"  waits: {one['reason']}" if one["reason"] else ""
+        how = f"{one['state']}, deployment {one['deployment']}"
+        lines.append(f"  instance {one['ordinal']:<3}  {one['instance']}  {where}  {how}{more}")
     for one in kept:
         origin = f"back to {one['origin']}" if one["origin"] else "sent"
         lines.append(f"  deployment {one['number']:<3} {one['created'][:19]}  {origin}  sha256:{one['digest'][:16]}")

@@ -81,7 +81,9 @@ def command(
                 answer = _awaited(caller, answer, wait)
     click.echo(json.dumps(answer, indent=2) if format_ == "json" else _summary(answer))
     if wait is not None and not _runs(answer):
-        notices().print(f"not all instances run after {wait} s: ringfort application show {name}", markup=False)
+        reasons = sorted({one["reason"] for one in answer["instances"] if one["reason"]})
+        why = f"not all instances run after {wait} s: ringfort application show {name}"
+        notices().print("\n".join([why, *(f"one waits: {reason}" for reason in reasons)]), markup=False)
         click.get_current_context().exit(1)
 
 

@@ -107,6 +107,8 @@ def _ordered(client: Client, instance: str, what: str, body: object, ticket: str
 
 
 def _line(one: dict[str, Any]) -> str:
-    held = "  stopped here" if one["held"] else ""
+    more = "  stopped here" if one["held"] else ""
+    more += f"  waits: {one['reason']}" if one["reason"] else ""
+    where = f"{one['place']} on {one['node']}" if one["place"] else "-"
     owner = f"{one['customer']}/{one['application']}"
-    return f"{one['instance']}  {owner:30}  {one['node'] or '-':15}  {one['reported'] or one['state']}{held}"
+    return f"{one['instance']}  {owner:30}  {where:25}  {one['reported'] or one['state']}{more}"
