@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,10 +71,12 @@ class Noted(Log):
         super().__init__(directory)
         self.groups: list[int] = []
 
-    def append_groups(self, groups: Sequence[Sequence[bytes]]) -> list[range]:
+    def append_groups(
+        self, groups: Sequence[Sequence[bytes]], meanwhile: Callable[[], None] | None = None
+    ) -> list[range]:
         """As `Log`'s, with a note."""
         before = self._journal.position.offset
-        places = super().append_groups(groups)
+        places = super().append_groups(groups, meanwhile)
         self.groups.append(self._journal.position.offset - before)
         return places
 

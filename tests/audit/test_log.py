@@ -9,12 +9,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ringfort.audit import committing
 from ringfort.audit.committing import Committer, ThreadCommitter
 from ringfort.audit.errors import AuditError
 from ringfort.audit.journal import group
@@ -260,6 +262,38 @@ def test_tasks_at_once_get_each_their_own_number(place: Path) -> None:
     assert sorted(place_.start for place_ in places) == list(range(500))
     assert all(written[place_.start] == bodies(number, number + 1)[0] for number, place_ in enumerate(places))
     assert_chained(place)
+
+
+def test_a_group_is_answered_while_the_next_one_is_on_its_way_to_a_quick_disk(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = [threading.Event() for _ in range(3)], [threading.Event() for _ in range(3)]
+    numbers = iter(range(3))
+
+    def watched(file: int) -> None:
+        number = next(numbers)
+        begun[number].set()
+        assert may_end[number].wait(10)
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    monkeypatch.setattr(committing, "ANSWER_SECONDS", 10.0)  # any disk is quick
+
+    async def three_groups() -> None:
+        with Log(place) as log:
+            async with Committer(log) as committer:
+                first = asyncio.create_task(committer.append(bodies(0, 1)))
+                await asyncio.to_thread(begun[0].wait, 10)
+                others = [asyncio.create_task(committer.append(bodies(n, n + 1))) for n in (1, 2)]
+                await asyncio.sleep(0)
+                may_end[0].set()
+                await asyncio.to_thread(begun[1].wait, 10)
+                assert await asyncio.wait_for(first, 5) == range(1)
+                assert not any(other.done() for other in others), "these are not on the disk"
+                may_end[1].set()
+                may_end[2].set()
+                assert sorted((await other).start for other in others) == [1, 2]
+
+    asyncio.run(three_groups())
 
 
 def test_threads_at_once_get_each_their_own_number(place: Path) -> None:

@@ -19,7 +19,10 @@ ANSWER_SECONDS = 10e-6
 
 
 class Committer:
-    """For asyncio: while one group is on its way to the disk, the next one gathers. Use it in an ``async with``."""
+    """For asyncio: while one group is on its way to the disk, the one before is answered, and the next one gathers.
+
+    Use it in an ``async with``.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -28,7 +31,8 @@ class Committer:
         self._something = threading.Semaphore(0)
         self._idle = True
         self._last = 0
-        self._took = 0.0
+        self._quick = False
+        self._due: tuple[Sequence[_Waiting], list[range] | Exception] | None = None
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="audit-commit", daemon=True)
 
@@ -63,21 +67,45 @@ class Committer:
             while group := self._next():
                 begun = time.perf_counter()
                 outcome = self._write(group)
-                self._took = time.perf_counter() - begun
-                try:
-                    self._loop.call_soon_threadsafe(_tell, group, outcome)
-                except RuntimeError:
-                    return  # the loop is closed: nobody is left who waits
+                took = time.perf_counter() - begun
+                self._answer()  # if nothing came to the disk
+                self._due = group, outcome
+                # With a quick disk those are answered while the next group is on its way. With a slow one that has to
+                # be as large as it can be, so they come first.
+                self._quick = took < (len(group) + len(self._waiting)) * ANSWER_SECONDS
+                if not self._quick:
+                    self._answer()
+            self._answer()
             if self._closing:
                 return
+
+    def _answer(self) -> None:
+        """Have the loop answer those of the last group, unless it was told already.
+
+        Waking the loop lets go of the interpreter's lock, and the loop would keep that until everybody is answered: the
+        disk would rest meanwhile. So with a quick disk the loop waits until this thread has the lock again, to let go
+        of it in fdatasync.
+        """
+        if self._due is None:
+            return
+        gate = threading.Lock()
+        if self._quick:
+            gate.acquire()
+        try:
+            self._loop.call_soon_threadsafe(_tell, *self._due, gate)
+        except RuntimeError:
+            self._closing = True  # the loop is closed: nobody is left who waits
+        finally:
+            if self._quick:
+                gate.release()
+        self._due = None
 
     def _next(self) -> list[_Waiting]:
         with self._lock:
             there = self._last + len(self._waiting)
             # With a quick disk half of all who are there: one half is answered and comes back while the other is on
             # its way. With a slow one, as many as possible.
-            quick = self._took < there * ANSWER_SECONDS
-            many = min((there + 1) // 2 if quick else there, MOST_CALLERS)
+            many = min((there + 1) // 2 if self._quick else there, MOST_CALLERS)
             group, self._waiting = self._waiting[:many], self._waiting[many:]
             self._idle = not group
             self._last = len(group)
@@ -85,7 +113,7 @@ class Committer:
 
     def _write(self, group: Sequence[_Waiting]) -> list[range] | Exception:
         try:
-            return self._log.append_groups([bodies for bodies, _ in group])
+            return self._log.append_groups([bodies for bodies, _ in group], self._answer)
         except Exception as error:  # noqa: BLE001  # each caller gets it
             return error
 
@@ -93,7 +121,9 @@ class Committer:
 _Waiting = tuple[Sequence[bytes], "asyncio.Future[range]"]
 
 
-def _tell(group: Sequence[_Waiting], outcome: list[range] | Exception) -> None:
+def _tell(group: Sequence[_Waiting], outcome: list[range] | Exception, gate: threading.Lock) -> None:
+    with gate:
+        pass
     for number, (_, done) in enumerate(group):
         if done.done():
             continue  # cancelled

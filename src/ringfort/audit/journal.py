@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +93,11 @@ class Journal:
         if surplus > 0:
             del self.leaves[:surplus]
 
-    def append(self, leaves: Sequence[bytes], previous: Hash) -> None:
+    def append(self, leaves: Sequence[bytes], previous: Hash, meanwhile: Callable[[], None] | None = None) -> None:
         """Write one group and make it durable; ``previous`` is the hash of its last leaf.
+
+        Args:
+            meanwhile: called once between the two, when only the disk has to be waited for; must not raise.
 
         Raises:
             AuditError: it could not be written or made durable; the journal is as it was before.
@@ -102,6 +105,8 @@ class Journal:
         data = group(leaves)
         try:
             _write(self._file, data, self.position.offset)
+            if meanwhile is not None:
+                meanwhile()
             os.fdatasync(self._file)
         except OSError as error:
             self._undo(error)

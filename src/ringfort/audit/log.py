@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -127,14 +127,17 @@ class Log:
             _append(journal, bodies[known:])
         return range(start, start + len(bodies))
 
-    def append_groups(self, groups: Sequence[Sequence[bytes]]) -> list[range]:
+    def append_groups(
+        self, groups: Sequence[Sequence[bytes]], meanwhile: Callable[[], None] | None = None
+    ) -> list[range]:
         """Append the bodies of several callers as one group: one write, one fdatasync.
 
-        Bodies have been through `check`. Raises as `append` does.
+        Bodies have been through `check`; ``meanwhile`` is called when only the disk has to be waited for. Raises as
+        `append` does.
         """
         with self.locked() as journal:
             start = journal.position.index
-            _append(journal, [body for bodies in groups for body in bodies])
+            _append(journal, [body for bodies in groups for body in bodies], meanwhile)
         ranges = []
         for bodies in groups:
             ranges.append(range(start, start + len(bodies)))
@@ -215,10 +218,10 @@ def check(bodies: Sequence[bytes]) -> None:
             raise AuditError("audit-record", "a body is a JSON object")
 
 
-def _append(journal: Journal, bodies: Sequence[bytes]) -> None:
+def _append(journal: Journal, bodies: Sequence[bytes], meanwhile: Callable[[], None] | None = None) -> None:
     if bodies:
         leaves, previous = seal_all(bodies, journal.position.index, journal.position.previous)
-        journal.append(leaves, previous)
+        journal.append(leaves, previous, meanwhile)
 
 
 @contextmanager
