@@ -291,7 +291,7 @@ def test_a_group_is_answered_while_the_next_one_is_on_its_way_to_a_quick_disk(
                 assert not any(other.done() for other in others), "these are not on the disk"
                 may_end[1].set()
                 may_end[2].set()
-                assert sorted((await other).start for other in others) == [1, 2]
+                assert [given.start for given in await asyncio.gather(*others)] == [1, 2]
 
     asyncio.run(three_groups())
 
