@@ -21,6 +21,7 @@ from ringfort.identity.store import write_credential
 from tests.compute.bundles import DESCRIPTION, archive, image, raw
 from tests.control.places import Places, until
 from tests.control.running import CustomerKey, Ground, Running, customer_key, running
+from tests.control.shops import own_certificate
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "applications"
 
@@ -118,6 +119,23 @@ def test_settings_are_set_listed_and_unset_and_secrets_never_shown(desk: Desk) -
     assert "API_TOKEN  set" in listed
     assert "sesame" not in listed + printed(desk.typed(*secret, "list", "hello", "--format", "json")) + token.output
     printed(desk.typed(*secret, "unset", "hello", "API_TOKEN"))
+
+
+def test_certificates_of_ones_own_are_set_listed_and_deleted_and_keys_never_shown(desk: Desk, tmp_path: Path) -> None:
+    sent, certificate = own_certificate("www.acme.example", "api.acme.example"), ("application", "certificate")
+    (tmp_path / "chain.pem").write_text(sent["chain"])
+    (tmp_path / "own.key").write_text(sent["key"])
+    files = tmp_path / "chain.pem", tmp_path / "own.key"
+    assert "would take" in printed(desk.typed(*certificate, "set", *files, "--dry-run"))
+    lines = printed(desk.typed(*certificate, "set", *files)).splitlines()
+    assert [line.split()[0] for line in lines] == ["api.acme.example", "www.acme.example"]
+    assert all("visitors have to know its root" in line for line in lines)
+    assert "PRIVATE" not in printed(desk.typed(*certificate, "list", "--format", "json"))
+    assert "www" not in printed(desk.typed(*certificate, "delete", "www.acme.example"))
+    assert refusal(desk.typed(*certificate, "delete", "www.acme.example")) == "not-found"
+    (tmp_path / "own.key").write_text(own_certificate("www.acme.example")["key"])
+    assert refusal(desk.typed(*certificate, "set", *files)) == "certificate-key-mismatch"
+    printed(desk.typed(*certificate, "delete", "api.acme.example"))
 
 
 def test_what_is_refused_is_refused_before_anything_is_sent(desk: Desk, tmp_path: Path) -> None:
