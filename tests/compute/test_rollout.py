@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ringfort.compute.placement import update_domain
-from ringfort.compute.rollout import Goal, Instance, State, Version, next_step
+from ringfort.compute.rollout import Goal, Instance, State, Step, Version, next_step
 
 OLD, NEW = Version(1, 0), Version(2, 0)
 
@@ -88,6 +89,53 @@ def test_a_step_taken_twice_is_one_step(start: tuple[Goal, list[Instance]], unwe
     again = next_step(wanted, once)
     healthy_before = {one.name for one in once if one.is_healthy and one.told == OLD}
     assert not (set(again.update) & healthy_before) or not [one for one in once if one.told == NEW]
+
+
+@given(fleets(), st.integers())
+def test_losses_on_the_way_delay_it_and_no_step_takes_one_too_many(
+    start: tuple[Goal, list[Instance]], seed: int
+) -> None:
+    """Nodes are lost and come back, operators hold instances: a step never leaves fewer than the floor by itself."""
+    (wanted, known), random = start, Random(seed)
+    for turn in range(80):
+        if turn < 40:  # then it is quiet
+            known = [struck(one, random) for one in known]
+        step = next_step(wanted, known)
+        after = surged(told(known, step.update), wanted.count, step.surge)
+        healthy, left = (sum(one.is_healthy for one in some) for some in (known, after))
+        assert left >= min(healthy, wanted.floor)
+        assert step.state is not State.FAILED
+        known = [
+            replace(one, is_placed=True, is_healthy=True) if turn >= 40 else recovering(one, random) for one in after
+        ]
+    assert next_step(wanted, known) == Step(State.DONE)
+    assert [(one.told, one.is_healthy) for one in known] == [(NEW, True)] * wanted.count
+
+
+def struck(one: Instance, random: Random) -> Instance:
+    """Now and then an instance is lost with its node."""
+    return replace(one, is_healthy=False, is_placed=False) if random.random() < 0.1 else one
+
+
+def recovering(one: Instance, random: Random) -> Instance:
+    """And comes back on another one."""
+    placed = one.is_placed or random.random() < 0.3
+    return replace(one, is_placed=placed, is_healthy=one.is_healthy or (placed and random.random() < 0.5))
+
+
+def test_those_that_cannot_run_do_not_keep_a_version_from_being_reached_unless_they_are_all() -> None:
+    held = Instance("i-1", 1, NEW, is_healthy=False, is_placed=False, seconds=10_000.0)
+    assert next_step(goal(2, 1), [*fleet(1, NEW), held]) == Step(State.DONE)
+    alone = replace(held, name="i-0", ordinal=0)
+    assert next_step(goal(2, 1), [alone, held]).state is State.GOING
+
+
+def test_a_spare_instance_stays_while_one_that_is_wanted_is_missing() -> None:
+    spare = Instance("i-2", 2, NEW, is_healthy=True, is_placed=True, seconds=10.0)
+    lost = Instance("i-1", 1, NEW, is_healthy=False, is_placed=False, seconds=10.0)
+    assert next_step(goal(2, 2), [*fleet(1, NEW), lost, spare]) == Step(State.DONE, surge=True)
+    assert next_step(goal(2, 2), [*fleet(2, NEW), spare]) == Step(State.DONE)
+    assert next_step(replace(goal(2, 2), was_reached=True), [*fleet(1, NEW), lost, spare]).surge
 
 
 def test_all_but_one_may_wait_for_the_last_when_none_may_be_missing() -> None:

@@ -86,7 +86,7 @@ def test_without_a_free_place_an_instance_waits_and_its_customer_is_told_why(
     assert event["detail"]["application"] == "waits/web"
     nodes.wake("only-1")  # it was only cut off: it goes on where it is
     until(lambda: shown(shop) == [("only-1-p0", "running"), ("only-2-p0", "running")])
-    assert shop.get("/applications/web")["instances"][0]["reason"] == ""
+    until(lambda: not shop.get("/applications/web")["instances"][0]["reason"])
     nodes.silence("only-1")
     until(lambda: shown(shop)[0][1] == "lost")
     places.add("only-2", "waits")  # a place more is used as soon as it is in force

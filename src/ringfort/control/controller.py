@@ -24,7 +24,6 @@ from ringfort.control.database import Database
 from ringfort.control.dispatch import Dispatcher
 from ringfort.control.errors import ControlError
 from ringfort.control.operations.uploads import remove_old
-from ringfort.control.pacing import SECONDS as PACE_SECONDS
 from ringfort.control.pacing import Pacer
 from ringfort.control.performing import bump
 from ringfort.control.placing import Placer
@@ -123,8 +122,7 @@ class Controller:
                 True,
             )
         self._every(POLL_SECONDS, self.watcher.look)
-        self._every(PACE_SECONDS, self.pacer.pace)
-        self._tasks.append(asyncio.create_task(self.placer.run()))
+        self._tasks += [asyncio.create_task(self.pacer.run()), asyncio.create_task(self.placer.run())]
         self._every(MINUTE, self._keep_house)
         self._every(MINUTE, self._renew)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -19,12 +20,15 @@ from ringfort.control.clock import now as clock
 from ringfort.control.clock import to_number
 from ringfort.control.database import Database
 from ringfort.control.operations.applications import take_back
-from ringfort.control.operations.arranging import Arranging
+from ringfort.control.operations.arranging import EDGE, Arranging
 from ringfort.control.performing import bump
 from ringfort.control.recording import record
 from ringfort.control.serving import Served
 from ringfort.control.state import Watcher
+from ringfort.control.waking import called
 from ringfort.control.writer import Writer
+
+log = logging.getLogger("ringfort.control")
 
 SECONDS = 1.0
 
@@ -37,6 +41,21 @@ class Pacer:
     ) -> None:
         self._served, self._database, self._watcher, self._writer = served, database, watcher, writer
         self._itself = itself
+        self._wake = asyncio.Event()
+        watcher.on_change(self._noticed)
+
+    def _noticed(self, topics: frozenset[str]) -> None:
+        if EDGE in topics:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Look for ever: at once when something changed, else every `SECONDS`."""
+        while True:
+            await called(self._wake, SECONDS)
+            try:
+                await self.pace()
+            except Exception as error:  # noqa: BLE001  # it is tried again, and says why it failed
+                log.warning("updates: %s", error)
 
     async def pace(self) -> None:
         """Look, and take one step of each application for which one is due."""

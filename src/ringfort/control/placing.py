@@ -35,7 +35,10 @@ from ringfort.control.writer import Writer
 log = logging.getLogger("ringfort.control")
 
 SECONDS = 1.0
-"""Between two looks at the signs of life, and at most until a place that came free is given to who waits."""
+"""Between two looks at the signs of life."""
+
+AGAIN_SECONDS = 5.0
+"""Until places are thought over although nothing is known to have changed: some things only take time."""
 
 _NEWS = frozenset({EDGE, HOSTING, "environment", "enrolments", "nodes"})
 
@@ -50,10 +53,12 @@ class Placer:
         self._itself = itself
         self._silence = Silence()
         self._wake = asyncio.Event()
+        self._thought = -AGAIN_SECONDS
         watcher.on_change(self._noticed)
 
     def _noticed(self, topics: frozenset[str]) -> None:
         if topics & _NEWS:
+            self._thought = -AGAIN_SECONDS
             self._wake.set()
 
     async def run(self) -> None:
@@ -73,10 +78,13 @@ class Placer:
             await self._watcher.look()
 
     def _look(self) -> tuple[Mapping[str, int], bool]:
+        time_ = time.monotonic()
         with self._database.reading() as connection:
-            lost = self._silence.look(beats(connection), time.monotonic())
-            due = not lost and bool(placements(self._served, connection, to_number(clock())))
-            return lost, due
+            lost = self._silence.look(beats(connection), time_)
+            if lost or time_ - self._thought < AGAIN_SECONDS:
+                return lost, False
+            self._thought = time_
+            return lost, bool(placements(self._served, connection, to_number(clock())))
 
     def _settle(self, lost: Mapping[str, int], connection: Connection) -> None:
         now = clock()
