@@ -17,9 +17,17 @@ def base() -> Image:
     return image.ensure()
 
 
-@pytest.fixture(scope="module")
-def ground(base: Image) -> Iterator[Ground]:
-    """Where a module's sandboxes are."""
+@pytest.fixture(scope="session")
+def shared(base: Image) -> Iterator[Ground]:
+    """Where the snapshot is that all restored guests come from."""
     made = Ground(base)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def ground(base: Image, shared: Ground) -> Iterator[Ground]:
+    """Where a module's sandboxes are."""
+    made = Ground(base, shared)
     yield made
     made.remove()

@@ -38,10 +38,14 @@ def tar_of(files: Mapping[str, str | bytes]) -> bytes:
 
 
 class Ground:
-    """A directory in memory for sandboxes of one test module, and the image and snapshot they come from."""
+    """A directory in memory for sandboxes of one test module, and the image and snapshot they come from.
 
-    def __init__(self, image: Image) -> None:
-        self.image = image
+    Args:
+        other: whose snapshot is used, so that it is taken once for all.
+    """
+
+    def __init__(self, image: Image, other: Ground | None = None) -> None:
+        self.image, self._other = image, other
         self.directory = Path(f"/dev/shm/ringfort-test-{os.getpid()}-{next(_numbers)}")
         self.directory.mkdir(mode=0o711)
         self.snapshot: Snapshot | None = None
@@ -53,7 +57,7 @@ class Ground:
         here.mkdir(mode=0o711)
         if files is not None:
             more["application"] = appdisk.build(tar_of(files), here / "application")
-            more.setdefault("disk", disks.make(here / "data", 16, uid))
+            more.setdefault("disk", disks.make(here / "data", 16, uid, more.get("disk_key")))
         return Specification(f"{name}-{uid}", uid, self.image, here / "log", **more)
 
     def sandbox(self, specification: Specification) -> Sandbox:
@@ -62,6 +66,8 @@ class Ground:
 
     def template(self) -> Snapshot:
         """A snapshot of a waiting guest, taken once."""
+        if self._other is not None:
+            return self._other.template()
         if self.snapshot is None:
             waiting = self.sandbox(self.specification("template"))
             waiting.boot(in_file=True)

@@ -48,6 +48,7 @@ def command(
     arguments: Sequence[str],
     filter_: int,
     program: Path = PROGRAM,
+    secrets: Mapping[str, int] | None = None,
 ) -> list[str]:
     """The command that starts QEMU in its jail. Run it as root; it gives root up before QEMU starts.
 
@@ -57,6 +58,7 @@ def command(
         devices: devices that are there under their own path.
         filter_: descriptor from which the filter of system calls is read; see `system_calls`.
         program: what runs in it; tests run what attacks it from inside.
+        secrets: descriptors by the path under which what they hold is in the jail, in memory, and nowhere else.
     """
     words = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
     if devices:
@@ -73,6 +75,8 @@ def command(
         words += ["--bind", str(path), inside]
     for path in devices:
         words += ["--dev-bind", str(path), str(path)]
+    for inside, descriptor in (secrets or {}).items():
+        words += ["--perms", "0400", "--ro-bind-data", str(descriptor), inside]
     words += ["--remount-ro", "/", "--seccomp", str(filter_), "--chdir", "/", str(program), *arguments]
     return [*_enter(limits), *words]
 
@@ -81,6 +85,14 @@ def system_calls() -> int:
     """A descriptor of the filter: what an application's filter refuses, and every new socket, of whatever family."""
     descriptor = os.memfd_create("filter", 0)
     os.write(descriptor, seccomp.program(families=()))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def secret(content: bytes) -> int:
+    """A descriptor of what a jail may know and nobody else: in memory, and in no command line."""
+    descriptor = os.memfd_create("secret")
+    os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 

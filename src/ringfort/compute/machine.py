@@ -35,7 +35,7 @@ KERNEL_TRANSLATED = "mitigations=off"
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Where QEMU finds its files in its jail; empty where it has none."""
+    """Where QEMU finds its files in its jail; empty where it has none. ``key`` is that of the instance's own disk."""
 
     kernel: str = "/vmlinux"
     initrd: str = "/initrd"
@@ -43,6 +43,7 @@ class Inside:
     application: str = ""
     data: str = ""
     memory: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def arguments(
     words += [*_port(given.monitor, "monitor"), "-mon", "chardev=monitor,mode=control"]
     words += _disk(wire.BASE, files.base, writable=False)
     words += _disk(wire.APPLICATION, files.application, writable=False)
-    words += _disk(wire.DATA, files.data, writable=True)
+    words += _disk(wire.DATA, files.data, writable=True, key=files.key)
     words += ["-device", "virtio-serial-device,max_ports=3"]
     for number, name in ((given.control, wire.CONTROL), (given.log, wire.LOG)):
         short = name.rpartition(".")[2]
@@ -101,15 +102,18 @@ def _memory(size: int, path: str) -> list[str]:
     return ["-M", machine, "-object", backend or f"memory-backend-ram,id=ram,size={size}M"]
 
 
-def _disk(serial: str, path: str, *, writable: bool) -> list[str]:
+def _disk(serial: str, path: str, *, writable: bool, key: str = "") -> list[str]:
     access = "off" if writable else "on"
+    words = []
     if path:
-        node = (
-            f"driver=raw,node-name={serial},read-only={access},file.driver=file,file.filename={path},file.locking=off"
-        )
+        form = "raw"
+        if key:
+            words, form = ["-object", f"secret,id=disk-key,file={key}"], "luks,key-secret=disk-key"
+        file = f"file.driver=file,file.filename={path},file.locking=off"
+        node = f"driver={form},node-name={serial},read-only={access},{file}"
     else:
         node = f"driver=null-co,node-name={serial},size=1048576,read-zeroes=on,read-only={access}"
-    return ["-blockdev", node, "-device", f"virtio-blk-device,drive={serial},serial={serial}"]
+    return [*words, "-blockdev", node, "-device", f"virtio-blk-device,drive={serial},serial={serial}"]
 
 
 def _port(descriptor: int, name: str) -> list[str]:

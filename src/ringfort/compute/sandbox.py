@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -16,11 +15,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ringfort.compute import cgroups, jail, machine
+from ringfort.compute import bandwidth, cgroups, jail, luks, machine
 from ringfort.compute.appdisk import Disk
 from ringfort.compute.conversation import Conversation
 from ringfort.compute.errors import SandboxError
@@ -32,6 +31,7 @@ from ringfort.compute.machine import Descriptors, Inside
 from ringfort.compute.qmp import Monitor
 from ringfort.compute.snapshots import Snapshot, copy_memory
 from ringfort.compute.taps import open_tap
+from ringfort.errors import RingfortError
 
 RUNTIME = Path("/dev/shm/ringfort")  # noqa: S108  # made below with a mode; memory, and nothing else may hold a guest's
 BOOT_SECONDS = 120.0
@@ -55,12 +55,15 @@ class Wire:
         namespace: the network namespace of the tap, by name; "" for this process's own.
         tap: the tap's name; made when it isn't there.
         network: what the guest is told to configure.
+        bandwidth: Mbit/s that the guest is sent at most; 0 for no bound. What it sends, `bandwidth.rule` bounds, in the
+            ruleset of whoever keeps the namespace's.
     """
 
     namespace: str
     tap: str
     mac: str
     network: Network
+    bandwidth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Specification:
         cpu_percent: of one processor, for all that the instance does.
         application: its read-only disk; None for a guest that only waits.
         disk: its own disk, made by `disks.make`; None for none.
+        disk_key: that it was made with; None if it is not encrypted.
         log: the file that keeps the end of what it writes.
     """
 
@@ -88,6 +92,7 @@ class Specification:
     application: Disk | None = None
     disk: Path | None = None
     wire: Wire | None = None
+    disk_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,7 @@ class Sandbox:
         self._conversation.ask(
             "start",
             ANSWER_SECONDS,
-            entropy=secrets.token_hex(ENTROPY_BYTES),
+            entropy=os.urandom(ENTROPY_BYTES).hex(),
             clock=time.time_ns(),
             application=asdict(specification.application.root) if specification.application else None,
             disk=specification.disk is not None,
@@ -333,20 +338,22 @@ class Sandbox:
     def _spawn(self, memory: Path | None, state: int | None) -> None:
         """Start QEMU. It inherits its ends of three socket pairs, the tap, and the state to load."""
         specification = self.specification
+        tap = _plug(specification.wire) if specification.wire else None
         pairs = [socket.socketpair() for _ in range(3)]
-        tap = open_tap(specification.wire.namespace, specification.wire.tap) if specification.wire else None
         theirs = [pair[1].fileno() for pair in pairs]
         filter_ = jail.system_calls()
-        inherited = [*theirs, filter_, *(number for number in (tap, state) if number is not None)]
+        key = jail.secret(luks.password(specification.disk_key)) if specification.disk_key else None
+        inherited = [*theirs, filter_, *(number for number in (tap, state, key) if number is not None)]
         files = Inside(
             application="/application" if specification.application else "",
             data="/data" if specification.disk else "",
             memory="/memory" if memory else "",
+            key="/key" if key is not None else "",
         )
         errors = (self._directory / "errors").open("wb")
         try:
             self._process = subprocess.Popen(
-                self._command(files, memory, Descriptors(theirs[0], theirs[1], theirs[2], tap, state), filter_),
+                self._command(files, memory, Descriptors(theirs[0], theirs[1], theirs[2], tap, state), filter_, key),
                 pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -357,7 +364,7 @@ class Sandbox:
             errors.close()
             for pair in pairs:
                 pair[1].close()
-            for number in (filter_, *([] if tap is None else [tap])):
+            for number in (filter_, *(number for number in (tap, key) if number is not None)):
                 os.close(number)
         monitor, control, log = (pair[0] for pair in pairs)
         self._guest = Conversation(control, log, LogFile(specification.log))
@@ -369,7 +376,9 @@ class Sandbox:
                 "sandbox-not-started", f"QEMU does not start: {self._errors() or error.message}"
             ) from error
 
-    def _command(self, files: Inside, memory: Path | None, given: Descriptors, filter_: int) -> list[str]:
+    def _command(
+        self, files: Inside, memory: Path | None, given: Descriptors, filter_: int, key: int | None
+    ) -> list[str]:
         specification = self.specification
         self._groups = cgroups.make(specification.name, specification.memory, specification.cpu_percent)
         readable = {files.kernel: specification.image.kernel, files.initrd: specification.image.initrd}
@@ -391,7 +400,8 @@ class Sandbox:
         )
         devices = [KVM] if specification.accelerator == "kvm" else []
         limits = jail.Limits(size, self._groups.directories)
-        return jail.command(specification.uid, limits, readable, writable, devices, arguments, filter_)
+        secrets = {} if key is None else {files.key: key}
+        return jail.command(specification.uid, limits, readable, writable, devices, arguments, filter_, secrets=secrets)
 
     def _load(self, state: int) -> None:
         monitor = self._known_monitor
@@ -405,6 +415,17 @@ class Sandbox:
         with contextlib.suppress(OSError):
             return (self._directory / "errors").read_text(errors="replace").strip()[-500:]
         return ""
+
+
+def _plug(wire: Wire) -> int:
+    tap = open_tap(wire.namespace, wire.tap)
+    try:
+        if wire.bandwidth:
+            bandwidth.shape(wire.namespace, wire.tap, wire.bandwidth)
+    except RingfortError:
+        os.close(tap)
+        raise
+    return tap
 
 
 def _ignore_shared(monitor: Monitor) -> None:

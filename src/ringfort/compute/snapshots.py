@@ -25,6 +25,7 @@ class Snapshot:
     memory_mib: int
     cpus: int
     machine: str
+    accelerator: str = "tcg"
 
     @property
     def memory(self) -> Path:
@@ -39,8 +40,9 @@ class Snapshot:
     @classmethod
     def describe(cls, directory: Path, image: Image, memory_mib: int, cpus: int, accelerator: str) -> Snapshot:
         """Write down beside it of what it is a snapshot."""
-        made = cls(directory, image.inputs, memory_mib, cpus, kind(accelerator))
+        made = cls(directory, image.inputs, memory_mib, cpus, kind(accelerator), accelerator)
         text = {"image": made.image, "memory-mib": memory_mib, "cpus": cpus, "machine": made.machine}
+        text["accelerator"] = accelerator
         (directory / "snapshot.json").write_text(json.dumps(text) + "\n")
         return made
 
@@ -53,17 +55,21 @@ class Snapshot:
         """
         try:
             text = json.loads((directory / "snapshot.json").read_text())
-            return cls(directory, str(text["image"]), int(text["memory-mib"]), int(text["cpus"]), str(text["machine"]))
+            numbers = int(text["memory-mib"]), int(text["cpus"])
+            return cls(directory, str(text["image"]), *numbers, str(text["machine"]), str(text["accelerator"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SandboxError("sandbox-no-snapshot", f"there is no snapshot in {directory}") from error
 
-    def check(self, image: Image, memory_mib: int, cpus: int, accelerator: str) -> None:
+    def check(self, image: Image, memory_mib: int, cpus: int, accelerator: str = "") -> None:
         """Make sure that it fits.
+
+        Args:
+            accelerator: empty for the one it was taken with.
 
         Raises:
             SandboxError: it is of another image, machine or QEMU.
         """
-        wanted = (image.inputs, memory_mib, cpus, kind(accelerator))
+        wanted = (image.inputs, memory_mib, cpus, kind(accelerator or self.accelerator))
         if (self.image, self.memory_mib, self.cpus, self.machine) != wanted:
             hint = "take another snapshot, or boot without one"
             raise SandboxError("sandbox-snapshot-other", "the snapshot is of another kind of guest", hint)
