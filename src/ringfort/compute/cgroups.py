@@ -19,6 +19,11 @@ PROCESSES = 64
 """Threads of QEMU."""
 
 
+WEIGHT_V1, WEIGHT_V2 = 1024, 100
+"""What one process weighs in version 1 and 2. All sandboxes together weigh as much on each processor, and each as much
+as any other: a hostile one takes its own share, and the node and its enforcement points keep theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Groups:
     """The directories of one sandbox's groups."""
@@ -58,13 +63,18 @@ def settings_v2(memory: int, cpu_percent: int) -> dict[str, str]:
 
 def make(name: str, memory: int, cpu_percent: int, root: Path = ROOT) -> Groups:
     """The groups of the sandbox ``name``. A controller that the machine doesn't have is left out."""
+    processors = os.cpu_count() or 1
     if (root / "cgroup.controllers").exists():
         with contextlib.suppress(OSError):
             (root / "cgroup.subtree_control").write_text("+memory +pids +cpu")
             (root / OURS).mkdir(exist_ok=True)
             (root / OURS / "cgroup.subtree_control").write_text("+memory +pids +cpu")
+            (root / OURS / "cpu.weight").write_text(str(min(10_000, WEIGHT_V2 * processors)))
         wanted: Mapping[Path, Mapping[str, str]] = {root / OURS / name: settings_v2(memory, cpu_percent)}
     else:
+        with contextlib.suppress(OSError):
+            (root / "cpu" / OURS).mkdir(exist_ok=True)
+            (root / "cpu" / OURS / "cpu.shares").write_text(str(WEIGHT_V1 * processors))
         wanted = {root / kind / OURS / name: files for kind, files in settings_v1(memory, cpu_percent).items()}
     return Groups(tuple(directory for directory, files in wanted.items() if _make(directory, files)))
 
