@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ringfort.environment.model import Environment
     from ringfort.lab.changes import Changes
     from ringfort.lab.lab import Lab
+    from ringfort.lab.played import Applications, Shown
     from ringfort.lab.standing import Standing
     from ringfort.proof.verdict import Verdict
 
@@ -37,21 +39,29 @@ Examples:
   ringfort up examples/shop
   ringfort up environment.yaml --dry-run
   ringfort up environment.yaml --rootless
-  ringfort up environment.yaml --no-drill --format json
+  ringfort up environment.yaml --no-drill --no-applications --format json
 """
 )
 @click.argument("environment", metavar="ENV")
 @click.option("--rootless", is_flag=True, help="Build it as an ordinary user, inside a user namespace.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--drill/--no-drill", "drills", default=True, help="Attack it with real packets when it stands.")
+@click.option(
+    "--applications/--no-applications",
+    "runs_applications",
+    default=False,
+    help="Deploy and visit what is in the folders applications/CUSTOMER/ beside ENV, as its customers would.",
+)
 @FORMAT
-def command(environment: str, rootless: bool, dry_run: bool, drills: bool, format_: str) -> int:
+def command(
+    environment: str, rootless: bool, dry_run: bool, drills: bool, runs_applications: bool, format_: str
+) -> int:
     """Build the environment ENV on this machine out of network namespaces, load every ruleset, start its services,
-    read everything back from the kernel, prove it and attack it.
+    read everything back from the kernel, prove it and attack it; then run its customers' applications.
 
     What is there already is kept: only what differs is changed. Exit code 0 when everything is proved, 1 when the proof
-    is refuted or an attack got through, 3 when the proof can't tell, 2 when nothing could be built. Whatever the proof
-    says, the environment stays up; `ringfort down` removes it.
+    is refuted, an attack got through or an application doesn't do as it should, 3 when the proof can't tell, 2 when
+    nothing could be built. Whatever comes of it, the environment stays up; `ringfort down` removes it.
     """
     from ringfort.environment.load import load
     from ringfort.lab import rootless as user_namespace
@@ -68,14 +78,17 @@ def command(environment: str, rootless: bool, dry_run: bool, drills: bool, forma
             return 0
         verdict = _prove(lab)
         drill = _attack(lab, verdict) if drills else None
+        seconds = time.monotonic() - begin
+        applications = _run_applications(lab, Path(environment)) if runs_applications else None
         standing = lab.standing()
-    seconds = time.monotonic() - begin
     if format_ == "json":
         control = standing.to_json() if standing is not None else None
-        click.echo(json.dumps(_document(changes, verdict, drill, seconds) | {"control": control}, indent=2))
+        told = applications.to_json() if applications is not None else None
+        document = _document(changes, verdict, drill, seconds) | {"control": control, "applications": told}
+        click.echo(json.dumps(document, indent=2))
     else:
-        _print(environment, loaded, changes, verdict, drill, standing, seconds)
-    return _exit_code(verdict, drill)
+        _print(environment, loaded, changes, verdict, drill, standing, applications, seconds)
+    return _exit_code(verdict, drill, applications)
 
 
 def _say(words: str) -> None:
@@ -97,10 +110,26 @@ def _attack(lab: Lab, verdict: Verdict) -> DrillResult:
     return quick(lab, verdict)
 
 
-def _exit_code(verdict: Verdict, drill: DrillResult | None) -> int:
+def _run_applications(lab: Lab, environment: Path) -> Applications | None:
+    """What customers run; None where nothing stands beside the environment, or it has no place for it."""
+    from ringfort.lab import applications, played, rootless
+    from ringfort.lab.plane import Plane
+
+    wanted = played.planned(environment if environment.is_dir() else environment.parent)
+    plane = Plane.of(lab.environment)
+    if not wanted or plane is None or lab.environment.gateway is None:
+        return None
+    if rootless.is_inside():
+        _say("leaving out the applications: an ordinary user can't give each virtual machine an account of its own")
+        return None
+    return applications.run(lab, plane, wanted, _say)
+
+
+def _exit_code(verdict: Verdict, drill: DrillResult | None, applications: Applications | None) -> int:
     if verdict.exit_code:
         return verdict.exit_code
-    return 1 if drill is not None and drill.exit_code else 0
+    troubled = applications is not None and applications.troubles
+    return 1 if troubled or (drill is not None and drill.exit_code) else 0
 
 
 def _document(changes: Changes, verdict: Verdict, drill: DrillResult | None, seconds: float) -> dict[str, Any]:
@@ -150,6 +179,7 @@ def _print(
     verdict: Verdict,
     drill: DrillResult | None,
     standing: Standing | None,
+    applications: Applications | None,
     seconds: float,
 ) -> None:
     from ringfort.report.text import picture_text
@@ -162,9 +192,12 @@ def _print(
     console.print(_promises(verdict, drill))
     if standing is not None:
         _print_standing(standing)
+    if applications is not None:
+        _print_applications(applications)
     _print_troubles(name, verdict, drill)
     attacked = " and attacked" if drill is not None else ""
-    click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s")
+    ran = f"; applications in {applications.seconds:.1f} s" if applications is not None else ""
+    click.echo(f"\n{environment.name}: {_summary(changes)}; built, proved{attacked} in {seconds:.1f} s{ran}")
     click.echo("\nTry next:")
     lines = list(_next(name, environment))
     width = max(len(line) for line, _ in lines)
@@ -183,6 +216,33 @@ def _print_standing(standing: Standing) -> None:
         vouched = f"{standing.records:,} records, checkpoint cosigned by {', '.join(standing.witnesses)}"
         style = "bold red" if standing.trouble else "green"
         console.print(Text("audit log     ") + Text(standing.trouble or vouched, style=style))
+
+
+def _print_applications(applications: Applications) -> None:
+    """Customers' applications: where they run, who reaches them, and what was refused."""
+    console = results()
+    lines = [line for one in applications.shown for line in _about(one)]
+    if applications.barred:
+        lines.append(f"refused: {'; '.join(applications.barred)}")
+    console.print()
+    for number, line in enumerate(lines):
+        heading = "applications" if number == 0 else ""
+        console.print(Text(f"{heading:14}") + Text(line, style="red" if applications.troubles else "green"))
+    for trouble in applications.troubles:
+        console.print(Text("- ", style="red") + Text(trouble))
+
+
+def _about(one: Shown) -> Iterator[str]:
+    where = f"{len(one.places)} instances ({', '.join(place or 'nowhere' for place in one.places)})"
+    first = f", first answer {one.seconds:.1f} s after deploy" if one.is_new else ""
+    visits = f"https://{' '.join(one.names)} answers at {one.sites} addresses" if one.names else "not public"
+    yield f"{one.name} of {one.customer}: deployment {one.deployment}, {where}; {visits}{first}"
+    if one.load is not None:
+        load = one.load
+        yield (
+            f"{one.name} updated under load in {load.seconds:.1f} s: {load.requests:,} requests,"
+            f" {load.failures or 'none'} failed, slowest {load.slowest:.1f} s"
+        )
 
 
 def _promises(verdict: Verdict, drill: DrillResult | None) -> Table:

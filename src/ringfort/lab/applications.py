@@ -27,7 +27,7 @@ from ringfort.lab.visiting import Site
 ANSWER_SECONDS = 90.0
 """Until a deployed application answers its first visitor; guests without KVM take their time on a busy machine."""
 SETTLE_SECONDS = 120
-VISITORS, PAUSE_SECONDS = 8, 0.02
+VISITORS, PAUSE_SECONDS = 4, 0.1
 """Of the load during an update: how many, and how long each waits between two requests."""
 
 Progress = Callable[[str], None]

@@ -213,9 +213,10 @@ def lab_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]
 
 
 def _played(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]:
-    """By host, the checks of the services whose process the lab plays: none of the control plane's."""
-    control_ = environment.control
-    return _without(set(control_.services.values()) if control_ else set(), identity_checks(environment))
+    """By host, the checks of the services whose process the lab plays: none of the control plane's, and none of the
+    gateway's, which nodes run."""
+    parts = [environment.control, environment.gateway]
+    return _without({name for part in parts if part for name in part.services.values()}, identity_checks(environment))
 
 
 def _without(names: set[str], checks: Mapping[str, tuple[IdentityCheck, ...]]) -> dict[str, tuple[IdentityCheck, ...]]:

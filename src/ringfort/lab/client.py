@@ -44,8 +44,13 @@ class Answer:
 
 
 def opening(environment: Environment, service: str) -> bytes:
-    """What a caller has to say first: nothing to most services; controllers and witnesses speak HTTP."""
-    control = environment.control
+    """What a caller has to say first: nothing to most services; controllers and witnesses speak HTTP, and so does the
+    gateway, which answers for no name that nobody has."""
+    control, gateway = environment.control, environment.gateway
+    if gateway is not None and service == gateway.service:
+        return _hello()
+    if gateway is not None and service == gateway.plain and service:
+        return b"GET / HTTP/1.1\r\nHost: nobody.invalid\r\nConnection: close\r\n\r\n"
     if control is not None and service in (control.customers, control.door) and service:
         return _hello()
     if control is not None and service == control.controller:

@@ -6,13 +6,14 @@ import json
 import os
 import secrets
 import signal
+from collections.abc import Iterator
 
 from ringfort.audit import keys as audit_keys
 from ringfort.audit.notes import COSIGNATURE
 from ringfort.compute.sealing import KEY_BYTES
 from ringfort.errors import RingfortError
 from ringfort.gateway.haproxy import LOOPBACK
-from ringfort.lab import approvers, authority, processes, state
+from ringfort.lab import approvers, authority, processes, public_names, state
 from ringfort.lab.plane import Plane, Progress, literal
 
 START_SECONDS = 30.0
@@ -37,6 +38,8 @@ def begin(plane: Plane, progress: Progress) -> None:
     key = plane.directory / DATA_KEY
     if not key.exists():
         state.write_private(key, secrets.token_bytes(KEY_BYTES))
+    if plane.environment.gateway is not None:
+        public_names.ensure(plane)
     file = plane.directory / "controller.toml"
     is_same = file.exists() and file.read_text() == text
     if processes.running(plane, NAME) is not None and is_same:
@@ -64,6 +67,7 @@ def _configuration(plane: Plane) -> str:
         f"authority = {json.dumps(str(plane.keys / authority.AUTHORITY))}",
         f"online_key = {json.dumps(str(approvers.key_file(plane.directory / 'approvers', approvers.ONLINE)))}",
         f"data_key = {json.dumps(str(plane.directory / DATA_KEY))}",
+        *(_public_authority(plane) if plane.environment.gateway is not None else ()),
         "[listen]",
         f"platform = {json.dumps(listen)}",
         *([f"customers = {json.dumps([f'{LOOPBACK}:{plane.serving(plane.control.customers)[1]}'])}"] if behind else []),
@@ -83,6 +87,11 @@ def _configuration(plane: Plane) -> str:
             f"key = {json.dumps(str(key))}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _public_authority(plane: Plane) -> Iterator[str]:
+    yield f"# issues for {', '.join(public_names.domains(plane))}"  # others take a new start
+    yield f"public_authority = {json.dumps(str(public_names.directory(plane)))}"
 
 
 def _answers(plane: Plane) -> bool:

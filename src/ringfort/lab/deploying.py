@@ -13,14 +13,16 @@ from ringfort.lab.plane import Plane
 from ringfort.lab.processes import RINGFORT
 from ringfort.lab.shapes import VISITOR, namespace_name
 
-SECONDS = 120.0
+SECONDS = 150.0
 
 
-def ordered(plane: Plane, customer: Customer, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def ordered(
+    plane: Plane, customer: Customer, words: Sequence[str], seconds: float = SECONDS
+) -> subprocess.CompletedProcess[str]:
     """One command of ``ringfort``, as the customer types it in the internet; whatever comes of it.
 
     Raises:
-        RingfortError: it takes longer than two minutes.
+        RingfortError: it takes longer than that.
     """
     told = {
         "RINGFORT_CONTROLLER": door(plane),
@@ -30,9 +32,9 @@ def ordered(plane: Plane, customer: Customer, words: Sequence[str]) -> subproces
     with netns.inside(namespace_name(plane.environment, VISITOR)):
         try:
             return subprocess.run(
-                [*RINGFORT, *words], capture_output=True, text=True, timeout=SECONDS, check=False,
+                [*RINGFORT, *words], capture_output=True, text=True, timeout=seconds, check=False,
                 env={**os.environ, **told}, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            what = f"ringfort {' '.join(words)} of {customer.name} takes longer than {SECONDS:.0f} s"
+            what = f"ringfort {' '.join(words)} of {customer.name} takes longer than {seconds:.0f} s"
             raise RingfortError("order-too-slow", what, "see the controller's log") from error

@@ -156,7 +156,8 @@ def read(
 def are_whole(environment: Environment, checks: Checks, keys: Path) -> bool:
     """Whether each host runs exactly what it needs; nothing is changed."""
     wanted = [host for host in checks if behind_tls(checks[host])]
-    if set(map(interface_name, wanted)) != {directory.name for directory in _directories(environment.name)}:
+    there = {directory.name for directory in _directories(environment.name)}
+    if set(map(interface_name, wanted)) != there & set(map(interface_name, environment.hosts)):
         return False
     layout = Layout.of(environment, keys)
     for host in wanted:
@@ -167,6 +168,22 @@ def are_whole(environment: Environment, checks: Checks, keys: Path) -> bool:
             except RingfortError:  # it went just now, or a file isn't there yet
                 return False
     return True
+
+
+def gateway_hosts(environment: Environment) -> tuple[str, ...]:
+    """Where nodes run the gateway."""
+    gateway = environment.gateway
+    return environment.services[gateway.service].hosts if gateway is not None else ()
+
+
+def edge(environment: Environment, host: str) -> Path:
+    """The directory of the gateway's HAProxy on a host, as its node chooses it."""
+    return root(environment.name) / f"edge-{interface_name(host)}"
+
+
+def is_edge_running(environment: Environment, host: str) -> bool:
+    """Whether the gateway serves on a host."""
+    return process.running(Files(str(edge(environment, host)), "", "")) is not None
 
 
 def _namespace(environment: Environment, host: str) -> str:

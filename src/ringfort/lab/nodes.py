@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns
 from ringfort.kernel.processes import Process
-from ringfort.lab import gates, keyring, processes, state
+from ringfort.lab import gates, processes, state
 from ringfort.lab.plane import REASON, Plane, Progress, literal
 from ringfort.lab.shapes import namespace_name
 from ringfort.node import configuration as configurations
@@ -83,24 +83,15 @@ def _node_configuration(plane: Plane, host: str, devices: Iterable[Device]) -> s
     for device in devices:
         space = "" if str(device) == f"host:{host}" else namespace_name(plane.environment, device)
         lines.append(f"{json.dumps(str(device))} = {json.dumps(space)}")
-    certificates = dict(_certificates(plane, devices))
-    if certificates:
-        lines.append("[certificates]")
-        lines += [f"{json.dumps(identity)} = {json.dumps(file)}" for identity, file in certificates.items()]
+    witness = plane.control.witness
+    if witness and host == plane.node_of(Device(DeviceKind.HOST, plane.serving(witness)[0])):
+        identity = plane.environment.services[witness].identity
+        lines += ["[certificates]", f"{json.dumps(identity)} = {json.dumps(plane.credential(witness))}"]
+    places = [device.name for device in devices if device.kind is DeviceKind.SANDBOX]
+    if places:
+        lines.append("[places]")
+        lines += [f"{json.dumps(name)} = {json.dumps(plane.place(name))}" for name in places]
     return "\n".join(lines) + "\n"
-
-
-def _certificates(plane: Plane, devices: Iterable[Device]) -> Iterator[tuple[str, str]]:
-    """Identities that a machine shows besides those of its enforcement points, and where it keeps them: the witness
-    checks callers for itself, the gateway calls instances."""
-    environment = plane.environment
-    wanted = [plane.control.witness, environment.gateway.service if environment.gateway else ""]
-    hosts = {device.name for device in devices if device.kind is DeviceKind.HOST}
-    for service in filter(None, wanted):
-        here = [name for name in environment.services[service].hosts if name in hosts]
-        if here:
-            holder = keyring.service_holder(service, here[0])
-            yield environment.services[service].identity, str(keyring.key_file(plane.keys, holder))
 
 
 def _spawn(plane: Plane, starts: list[Start]) -> None:
@@ -172,7 +163,8 @@ def unconfirmed(plane: Plane, version: int) -> list[str]:
         if status.get("state") != "confirmed" or status.get("enforced") != version:
             found.append(f"{host} ({status.get('state', 'says nothing')}; controller: {status.get('controller', '')})")
         else:
-            found += [f"{host} ({point}: {words})" for point, words in status["points"].items() if words]
+            parts = [*status["points"].items(), *status.get("gateway", {}).items()]
+            found += [f"{host} ({part}: {words})" for part, words in parts if words]
     return found
 
 

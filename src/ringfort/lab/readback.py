@@ -5,6 +5,7 @@ It needs little: `ringfort verify --live` waits for this module's imports each t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ringfort.environment.identity import IdentityCheck
@@ -46,13 +47,28 @@ def identity_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, 
             gates.read(environment, state.keys(environment.name)),
         )
         plane = Plane.of(environment)
-        for host, own in (_control_checks(plane) if plane is not None else {}).items():
+        for host, own in [
+            *(_control_checks(plane).items() if plane is not None else ()),
+            *_gateway_checks(environment),
+        ]:
             plain = {**plain, host: (*plain.get(host, ()), *own)}
         for host in environment.hosts:
             by_service = {check.service: check for check in (*plain.get(host, ()), *behind.get(host, ()))}
             order = [name for name in environment.hosts[host].services if name in by_service]
             found[host] = tuple(by_service[name] for name in dict.fromkeys([*order, *by_service]))
     return {host: found.get(host, ()) for host in environment.hosts}
+
+
+def _gateway_checks(environment: Environment) -> Iterator[tuple[str, tuple[IdentityCheck, ...]]]:
+    """By host, the gateway's services where they are served: of visitors it asks nothing."""
+    gateway = environment.gateway
+    for host in gates.gateway_hosts(environment):
+        if gateway is not None and gates.is_edge_running(environment, host):
+            services = [environment.services[name] for name in gateway.services.values()]
+            yield (
+                host,
+                tuple(IdentityCheck(one.name, one.protocol, one.ports, one.tls, frozenset()) for one in services),
+            )
 
 
 def _control_checks(plane: Plane) -> dict[str, tuple[IdentityCheck, ...]]:

@@ -16,6 +16,8 @@ from ringfort.kernel import netns
 
 SECONDS = 5.0
 LARGEST = 1 << 20
+AFTER_FAILURE_SECONDS = 0.1
+"""How long a visitor in haste waits after a failure."""
 ERRORS = (OSError, http.client.HTTPException)
 
 
@@ -125,7 +127,7 @@ class _Visitor(threading.Thread):
             self.load.slowest = max(self.load.slowest, time.monotonic() - begin)
             if reason:
                 self.load.failed[reason] = self.load.failed.get(reason, 0) + 1
-            self._stop_it.wait(self._pause)
+            self._stop_it.wait(self._pause or (AFTER_FAILURE_SECONDS if reason else 0.0))
         self._close()
 
     def _ask(self) -> str:
