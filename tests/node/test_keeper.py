@@ -142,6 +142,20 @@ def test_before_there_is_a_certificate_nothing_is_put_and_nobody_alarmed(kept: K
     assert kept.turn(0.1).troubles == {"web": ""}
 
 
+def test_what_hinders_a_version_is_a_point_that_stood_before_and_does_not_come_up(kept: Kept) -> None:
+    assert kept.keeper.standing.hindrances == {}, "nothing stood before the first version"
+    kept.turn()
+    kept.keeper.want({"web": guard("a", "b"), "db": guard("a")})
+    assert set(kept.keeper.standing.hindrances) == {"web"}, "until it was tried"
+    kept.points["web"].refuses = "no such program"
+    assert kept.turn().keeper.standing.hindrances == {"web": "no such program"}
+    kept.points["web"].refuses = ""
+    assert kept.turn().keeper.standing.hindrances == {}
+    kept.lacking = ("certificate of app",)
+    kept.keeper.want({"web": guard("c")})
+    assert kept.turn().keeper.standing.hindrances == {}, "a controller that gives none takes no version back"
+
+
 def test_a_failure_is_told_once_and_tried_again_less_and_less_often(kept: Kept) -> None:
     kept.points["web"] = Pretended()
     kept.points["web"].refuses = "no such program"

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.lab
 SECONDS = 5.0
 """The promise."""
 
+TRIAL_SECONDS = 6
+
 HOST = "host:app"
 CALLER, EVIL = "spiffe://node.example/node/peer", "spiffe://node.example/service/evil"
 
@@ -121,7 +123,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         assert isinstance(made, Guarded)
         made.serve()
         assert str(environment(directory, 1).hosts["peer"].addresses[0]) == "10.10.2.3"
-        made.configure(**{"enforcement-point": '"/usr/sbin/haproxy"'})
+        made.configure(**{"enforcement-point": '"/usr/sbin/haproxy"', "confirm-seconds": str(TRIAL_SECONDS)})
         made.publish(1)
         made.start()
         made.controller.wait_for(lambda report: report["state"] == "confirmed")
@@ -252,3 +254,26 @@ def test_older_lists_bring_nobody_back(machine: Guarded) -> None:
     machine.controller.lists, machine.controller.lists_number = lists(), 3
     time.sleep(2)
     assert (machine.state / "identity" / "revoked.pem").read_bytes() == kept
+
+
+def test_a_version_whose_point_cannot_be_started_is_taken_back_and_the_one_before_goes_on(machine: Guarded) -> None:
+    version = machine.controller.version
+    with netns.inside(machine.space):
+        taken = socket.create_server((machine.address, 10_001 + version))  # a port that the service has from then on
+    with taken:
+        machine.publish(version + 1)
+        machine.until(lambda: "rolled-back" in machine.log(), TRIAL_SECONDS + 10)
+        told = [event for report in machine.controller.reports for event in report["events"]]
+        assert not any(
+            event["kind"] == "confirmed" and f"version {version + 1}" in event["detail"]["what"] for event in told
+        )
+        report = machine.controller.wait_for(lambda report: report["state"] == "rolled-back")
+        assert report["version"] == version
+    (line,) = [line for line in machine.log().splitlines() if "rolled-back" in line]
+    assert "the enforcement point of app" in line
+    machine.until(lambda: machine.holds(version))
+    machine.until(lambda: machine.hears(of_peer()))
+    machine.publish(version + 2)
+    machine.controller.wait_for(lambda report: (report["version"], report["state"]) == (version + 2, "confirmed"))
+    assert machine.stands()
+    assert machine.hears(of_peer())

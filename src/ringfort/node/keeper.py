@@ -35,13 +35,14 @@ AGAIN_SECONDS = (1.0, 30.0)
 @dataclass(slots=True)
 class _Kept:
     """One host's point. ``guard`` is what it enforces, None before that; ``trouble`` why it doesn't enforce what is
-    wanted, in words."""
+    wanted, in words; ``is_lacking``: because a controller has not given what it needs yet."""
 
     point: EnforcementPoint
     guard: Guard | None = None
     tried: Guard | None = None
     material: int = -1
     trouble: str = ""
+    is_lacking: bool = False
     again: float = 0.0
     backoff: float = AGAIN_SECONDS[0]
 
@@ -49,11 +50,16 @@ class _Kept:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How the points stand: by host, why one doesn't enforce what it should ("" if it does), and what was counted and
-    read back, by name."""
+    read back, by name.
+
+    ``hindrances``: the troubles of points that enforced what they should before another guard was wanted, and would if
+    that one was taken back. Not that a controller gives no certificate: by that it could take back any version.
+    """
 
     troubles: Mapping[str, str] = field(default_factory=dict)
     readback: Mapping[str, str] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    hindrances: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keeper:
@@ -88,16 +94,21 @@ class Keeper:
         self._counted_at = -COUNT_SECONDS
         self._bell: Bell | None = None
         self._lock = threading.Lock()
+        self._stood: frozenset[str] = frozenset()
         self.standing = Standing()
 
     def want(self, guards: Mapping[str, Guard]) -> None:
         """Which points there have to be from now on, by host; what runs on other hosts ends. From any thread."""
         with self._lock:
             before, self._wanted = self._wanted or {}, guards
+            if before != guards:
+                good = {host for host, trouble in self.standing.troubles.items() if not trouble}
+                self._stood = frozenset(host for host in good if host in guards and before.get(host) != guards[host])
             kept = [host for host, guard in guards.items() if before.get(host) == guard]
             as_before = {host: self.standing.troubles[host] for host in kept}
             troubles = {**dict.fromkeys(guards, "it is being brought up"), **as_before}
-            self.standing = replace(self.standing, troubles=troubles)
+            hindrances = self.standing.hindrances if before == guards else {h: troubles[h] for h in self._stood}
+            self.standing = replace(self.standing, troubles=troubles, hindrances=hindrances)
         self.ring()
 
     def ring(self) -> None:
@@ -156,6 +167,7 @@ class Keeper:
     def _put(self, kept: _Kept, host: str, guard: Guard) -> None:
         kept.tried, kept.material = guard, self._material.number
         lacking = self._missing(host, guard)
+        kept.is_lacking = bool(lacking)
         if lacking:
             kept.trouble, kept.again = f"there is no {' nor '.join(lacking)} yet", self._now() + AGAIN_SECONDS[1]
             return
@@ -199,8 +211,10 @@ class Keeper:
         with self._lock:
             if wanted is not self._wanted:
                 return
-            is_news = (troubles, readback) != (self.standing.troubles, self.standing.readback)
-            self.standing = Standing(troubles, readback, dict(self._counted))
+            hindrances = {h: troubles[h] for h in self._stood if troubles[h] and not self._kept[h].is_lacking}
+            before = self.standing
+            is_news = (troubles, readback, hindrances) != (before.troubles, before.readback, before.hindrances)
+            self.standing = Standing(troubles, readback, dict(self._counted), hindrances)
         if is_news:
             self._changed()
 

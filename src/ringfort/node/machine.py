@@ -77,7 +77,8 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A controller has answered on a connection that was opened after ``revision`` was loaded."""
+    """A controller has answered on a connection that was opened after ``revision`` was loaded, and no enforcement point
+    stands in the way."""
 
     revision: Revision
 
@@ -101,7 +102,10 @@ class NotKept:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """Time has passed: see `wake`."""
+    """Time has passed: see `wake`. ``hindrance``: what stands in the way of what is on trial, if a controller was
+    reached."""
+
+    hindrance: str = ""
 
 
 Event: TypeAlias = Prepared | Loaded | NotLoaded | Lost | Reached | Drifted | NotKept | Passed
@@ -240,8 +244,8 @@ def step(state: State, event: Event, now: float) -> Step:
             return state, (Load(state.enforced, chosen), Tell(Kind.DRIFT, what, changes, by))
         case NotKept(reason):
             return _not_kept(state, reason)
-        case Passed():
-            return _passed(state)
+        case Passed(hindrance):
+            return _passed(state, hindrance)
 
 
 def _loaded(state: State, revision: Revision) -> Step:
@@ -288,11 +292,11 @@ def _reached(state: State, revision: Revision) -> Step:
     return state, (Keep(journal), Tell(Kind.CONFIRMED, f"{revision} is confirmed"), Prune(_kept(state)))
 
 
-def _passed(state: State) -> Step:
+def _passed(state: State, hindrance: str) -> Step:
     trial = state.journal.trial
     if trial is not None and state.now >= trial.deadline:
         seconds = state.confirm_seconds
-        return _fail(state, f"no controller was reached within {seconds:g} s")
+        return _fail(state, hindrance or f"no controller was reached within {seconds:g} s")
     state, effects = _advance(state)
     if not effects and state.retry is not None and state.now >= state.retry:
         # Still to be retried until it is told that it was loaded.

@@ -133,6 +133,7 @@ class Shell:
         self._count_at = 0.0
         self._said = _Said()
         self._died: Exception | None = None
+        self._reached: Revision | None = None
         self._state: State
         self._services = services
         self._keeper = Keeper(
@@ -153,7 +154,7 @@ class Shell:
         self._reporter = Reporter(
             links.reporting,
             self._outbox,
-            lambda revision: self._post(Reached(revision)),
+            self._has_reached,
             links.renew,
             self._bell.ring,
             self._stop,
@@ -244,8 +245,9 @@ class Shell:
             self._happens(Drifted(drift.devices, what, drift.changes, drift.by))
         while not self._events.empty():
             self._happens(self._events.get())
+        self._confirm()
         if (when := wake(self._state)) is not None and when <= clock.since_boot():
-            self._happens(Passed())
+            self._happens(Passed(self._hindrance() if self._reached == self._state.enforced else ""))
         for words in self._devices.new_foreign():
             self._tell("foreign-table", words, alert=True)
         self._report(now)
@@ -262,6 +264,23 @@ class Shell:
         """From another thread."""
         self._compiled = policy
         self._post(Prepared(policy.revision))
+
+    def _has_reached(self, revision: Revision) -> None:
+        """From another thread: a controller was reached."""
+        self._reached = revision
+        self._bell.ring()
+
+    def _confirm(self) -> None:
+        """A revision that a controller was reached under is confirmed once no enforcement point hinders it."""
+        reached = self._reached
+        if reached is None or (reached == self._state.enforced and self._hindrance()):
+            return
+        self._reached = None
+        self._happens(Reached(reached))
+
+    def _hindrance(self) -> str:
+        found = self._keeper.standing.hindrances
+        return "; ".join(f"the enforcement point of {host}: {found[host]}" for host in sorted(found))
 
     def _happens(self, event: Event) -> None:
         before = self._state
