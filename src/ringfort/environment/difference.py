@@ -6,7 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 
 from ringfort.environment.accesses import FlowAccesses, gained
-from ringfort.environment.model import Environment, Flow, Host, PortRange, PublishedService, Segment, Service, Tls
+from ringfort.environment.floating import expanded
+from ringfort.environment.model import (
+    Environment,
+    Floating,
+    Flow,
+    Host,
+    PortRange,
+    PublishedService,
+    Segment,
+    Service,
+    Tls,
+)
 from ringfort.environment.topology import backbone_addresses
 
 _TOLD_ELSEWHERE = frozenset({"origin", "hosts", "segments", "providers", "routers", "labels"})
@@ -72,8 +83,8 @@ def difference(old: Environment, new: Environment) -> Difference:
     published_before, published_after = list(_published(old)), list(_published(new))
     changes = [*_settings(old, new), *_attributes(before, after), *_identities(old, new)]
     return Difference(
-        gained(old, new),
-        gained(new, old),
+        gained(expanded(old), expanded(new)),
+        gained(expanded(new), expanded(old)),
         tuple(sorted(_described(subject, thing) for subject, thing in after.items() if subject not in before)),
         tuple(sorted(_described(subject, thing) for subject, thing in before.items() if subject not in after)),
         tuple(sorted(changes)),
@@ -90,6 +101,7 @@ def _things(environment: Environment) -> Iterator[tuple[str, object]]:
         ("segment", environment.segments),
         ("host", environment.hosts),
         ("service", environment.services),
+        ("floating", environment.floating),
     )
     for kind, things in sections:
         for name, thing in things.items():
@@ -109,7 +121,8 @@ def _attributes(before: Mapping[str, object], after: Mapping[str, object]) -> It
         if other is None or type(other) is not type(thing):
             continue
         assert is_dataclass(thing)
-        for attribute in (field.name for field in fields(thing) if field.name not in _TOLD_ELSEWHERE):
+        untold = _TOLD_ELSEWHERE - ({"hosts"} if isinstance(thing, Floating) else set())
+        for attribute in (field.name for field in fields(thing) if field.name not in untold):
             one, two = _text(getattr(thing, attribute)), _text(getattr(other, attribute))
             if one != two:
                 yield Change(subject, attribute, one, two)
@@ -158,7 +171,9 @@ def published_text(environment: Environment, item: PublishedService) -> str:
     protocol = environment.services[item.service].protocol
     port = f"/{item.port}" if item.port else ""
     target = f" port {item.target_port}" if item.target_port != item.port else ""
-    return f"{item.service} at {item.address} {protocol}{port} ({item.provider}) -> {item.host}{target}"
+    return (
+        f"{item.service} at {item.address} {protocol}{port} ({item.provider}) -> {item.floating or item.host}{target}"
+    )
 
 
 def _identities(old: Environment, new: Environment) -> Iterator[Change]:

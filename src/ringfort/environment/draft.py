@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ringfort.environment.forms import Declaration, Entry
 from ringfort.environment.model import (
     Control,
+    Floating,
     Flow,
     Gateway,
     Host,
@@ -42,6 +43,7 @@ class Draft:
     published: list[tuple[PublishedService, Entry[PublishedForm]]] = field(default_factory=list)
     control: Control | None = None
     gateway: Gateway | None = None
+    floating: dict[str, Floating] = field(default_factory=dict)
 
     @property
     def trust_domain(self) -> str:

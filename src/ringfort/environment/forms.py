@@ -57,6 +57,7 @@ class Declaration:
     hosts: dict[str, Entry[schema.HostForm]] = field(default_factory=dict)
     groups: dict[str, Entry[schema.GroupForm]] = field(default_factory=dict)
     services: dict[str, Entry[schema.ServiceForm]] = field(default_factory=dict)
+    floating: dict[str, Entry[schema.FloatingForm]] = field(default_factory=dict)
     flows: list[Entry[schema.FlowForm]] = field(default_factory=list)
     published: list[Entry[schema.PublishedForm]] = field(default_factory=list)
     broken: dict[str, set[str]] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Declaration:
         return place_at(self.root, path) or self.root.place
 
 
-SECTIONS = ("sites", "hosts", "groups", "services", "flows", "published")
+SECTIONS = ("sites", "hosts", "groups", "services", "floating", "flows", "published")
 
 
 def declaration(root: Mapping, problems: Problems) -> Declaration:
@@ -83,6 +84,7 @@ def declaration(root: Mapping, problems: Problems) -> Declaration:
     result.hosts = _mapping(root, "hosts", schema.HostForm, broken, problems)
     result.groups = _mapping(root, "groups", schema.GroupForm, broken, problems)
     result.services = _mapping(root, "services", schema.ServiceForm, broken, problems)
+    result.floating = _mapping(root, "floating", schema.FloatingForm, broken, problems)
     result.flows = _sequence(root, "flows", schema.FlowForm, problems)
     result.published = _sequence(root, "published", schema.PublishedForm, problems)
     return result

@@ -13,6 +13,7 @@ from ringfort.environment.including import read_all
 from ringfort.environment.model import Backbone, ConnectionLimit, Environment, ScanDetection
 from ringfort.environment.problems import Problems
 from ringfort.environment.resolve_control import resolve_control
+from ringfort.environment.resolve_floating import resolve_floating
 from ringfort.environment.resolve_flows import resolve_flows, resolve_published
 from ringfort.environment.resolve_gateway import resolve_gateway
 from ringfort.environment.resolve_hosts import resolve_hosts
@@ -79,6 +80,7 @@ def load_files(files: Files, main: str) -> Environment:
     resolve_services(draft)
     resolve_groups(draft)
     resolve_flows(draft)
+    resolve_floating(draft)
     resolve_published(draft)
     resolve_control(draft)
     resolve_gateway(draft)
@@ -110,4 +112,5 @@ def _environment(declared: Declaration, draft: Draft) -> Environment:
         ConnectionLimit(limit.per_source),
         draft.control,
         draft.gateway,
+        draft.floating,
     )

@@ -143,6 +143,40 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Floating:
+    """Addresses that one of several hosts of a segment holds, whichever lives (VRRP).
+
+    ``mac`` is virtual: whoever holds the addresses answers under it. ``hosts`` may hold them, the first by choice;
+    ``services`` are reached there; over the service ``signs`` the hosts tell each other that they live.
+    """
+
+    name: str
+    site: str
+    segment: str
+    addresses: tuple[Address, ...]
+    mac: str
+    hosts: tuple[str, ...]
+    services: tuple[str, ...]
+    signs: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Host):
+    """Floating addresses as if they were a host of their own, as `ringfort.environment.floating` sees them.
+
+    ``holders``: the hosts that may hold them, first the one that does. What guards them is its firewall.
+    """
+
+    holders: tuple[str, ...] = ()
+
+    @property
+    def holder(self) -> str:
+        """The host that holds the addresses."""
+        return self.holders[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What hosts serve. ``ports`` is empty for ``icmp``. Every host serving it holds ``identity`` too."""
 
@@ -186,7 +220,8 @@ class PublishedService:
     """A service reachable from the internet: ``address``:``port`` at ``provider`` is translated to ``host``.
 
     ``port`` is 0 for icmp. ``target_port`` is the service's port on the host. The host has an address of the same
-    family as ``address``.
+    family as ``address``. ``floating``: the name of the floating addresses it is translated to, or ""; then ``host``
+    is the first of those that may hold them.
     """
 
     service: str
@@ -196,6 +231,7 @@ class PublishedService:
     host: str
     target_port: int
     origin: Origin
+    floating: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +301,14 @@ class Control:
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Where the internet reaches customers' applications: the service of its hosts under TLS, and the one in plain
-    HTTP, or "". What those hosts answer as is no part of the environment: their controllers tell them."""
+    HTTP, or "". What those hosts answer as is no part of the environment: their controllers tell them, but for
+    ``acme_name``, the public name of the ACME server, whose service is ``acme``; both may be ""."""
 
     service: str
     plain: str
     origin: Origin
+    acme: str = ""
+    acme_name: str = ""
 
     @property
     def services(self) -> dict[str, str]:
@@ -301,6 +340,7 @@ class Environment:
     connection_limit: ConnectionLimit = field(default_factory=ConnectionLimit)
     control: Control | None = None
     gateway: Gateway | None = None
+    floating: Mapping[str, Floating] = field(default_factory=dict)
     hosts_by_segment: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -158,7 +158,11 @@ def resolve_published(draft: Draft) -> None:
         ports = _published_ports(draft, entry, service)
         if host is not None and ports is not None:
             origin = entry.at().origin
-            published = PublishedService(service.name, provider, entry.form.address, ports[0], host, ports[1], origin)
+            floating = draft.floating.get(host)
+            published = PublishedService(
+                service.name, provider, entry.form.address, ports[0],
+                floating.hosts[0] if floating else host, ports[1], origin, floating.name if floating else "",
+            )  # fmt: skip
             draft.published.append((published, entry))
 
 
@@ -184,6 +188,12 @@ def _published_host(draft: Draft, entry: Entry[PublishedForm], service: Service)
         return None
     if name in draft.hosts and name in service.hosts:
         return name
+    if name in draft.declaration.floating:
+        if name in draft.floating and service.name not in draft.floating[name].services:
+            message = f"'{service.name}' is not reached at floating address '{name}'"
+            hint = f"add it to the services of '{name}'"
+            draft.problems.add("host-not-serving", entry.at("host"), message, hint)
+        return name if name in draft.floating and service.name in draft.floating[name].services else None
     if name in draft.hosts:
         message = f"host '{name}' does not serve '{service.name}'"
         hint = f"hosts that do: {listed(service.hosts) or 'none'}"

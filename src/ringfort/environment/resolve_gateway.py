@@ -12,8 +12,10 @@ def resolve_gateway(draft: Draft) -> None:
     form = draft.declaration.header.gateway
     if form is None:
         return
-    gateway = Gateway(form.service, form.plain, draft.declaration.at("gateway").origin)
-    unknown = {key: name for key, name in gateway.services.items() if name not in draft.services}
+    origin = draft.declaration.at("gateway").origin
+    gateway = Gateway(form.service, form.plain, origin, form.acme, form.acme_name)
+    named = {**gateway.services, **({"acme": form.acme} if form.acme else {})}
+    unknown = {key: name for key, name in named.items() if name not in draft.services}
     for key, name in unknown.items():
         if not draft.is_broken("services", name):
             hint = draft.problems.nearest(name, draft.services, "add it under 'services'")

@@ -203,7 +203,7 @@ class PublishedForm(Form):
     port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] = 0
     """The port on the internet; the service's by default; none for icmp."""
     host: Name = ""
-    """The host that serves it; may be left out when there is only one."""
+    """The host that serves it, or floating addresses where it is reached; may be left out when there is one host."""
     target_port: Annotated[int, PlainValidator(whole(1, 65535)), number_schema(1, 65535)] = 0
     """The port on the host; by default the same if the service has it, or else its only one."""
 
@@ -239,6 +239,24 @@ class GatewayForm(Form):
     """The service, one port of tcp, under which edge hosts answer TLS by customers' public names."""
     plain: Name = ""
     """The service, on the same hosts, of plain HTTP: it redirects, and answers challenges of ACME."""
+    acme: Name = ""
+    """The service of the platform's ACME server, if there is one; the gateway answers for it."""
+    acme_name: TrustDomain = ""
+    """The ACME server's public name."""
+
+
+class FloatingForm(Form):
+    """Addresses that one of several hosts of a segment holds, whichever lives (VRRP)."""
+
+    hosts: list[Name] = Field(min_length=1)
+    """Who may hold them, two or more on machines of their own, the first by choice; or an entry with a count."""
+    addresses: list[AddressWord] = Field(min_length=1, max_length=2)
+    """At most one of each family, in the networks of the hosts' segment; nobody else's."""
+    services: list[Name] = Field(min_length=1)
+    """What is reached there; each of the hosts serves it."""
+    signs: Name
+    """The service over which the hosts tell each other that they live: one port of tcp under mutual TLS, served by
+    exactly these hosts, with a flow from itself to itself."""
 
 
 class EnvironmentForm(Form):
@@ -264,6 +282,8 @@ class EnvironmentForm(Form):
     """Sets of hosts, by name."""
     services: dict[Name, ServiceForm] = Field(default={})
     """What hosts serve, by name."""
+    floating: dict[Name, FloatingForm] = Field(default={})
+    """Addresses that move between hosts, by name."""
     flows: list[FlowForm] = Field(default=[])
     """Everything that may communicate."""
     published: list[PublishedForm] = Field(default=[])

@@ -8,10 +8,11 @@ identity is given twice, and each lies where it belongs.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from ringfort.environment.model import Address, Environment, Host, Network, PortRange, Protocol
+from ringfort.environment.model import Address, Environment, Floating, Host, Network, PortRange, Protocol
 
 NAME_PATTERN = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """As `ringfort.environment.words` has it, which this module does not import: a node shall stay small."""
@@ -42,7 +43,7 @@ def fault(environment: Environment) -> str:
 
 
 def _texts(e: Environment) -> Iterator[str]:
-    yield from _odd("name", _NAME, [e.name, *e.sites, *e.routers, *e.hosts, *e.services])
+    yield from _odd("name", _NAME, [e.name, *e.sites, *e.routers, *e.hosts, *e.services, *e.floating])
     yield from _odd("SITE/NAME", _KEY, [*e.segments, *e.providers])
     yield from _odd("trust domain", _DOMAIN, [e.trust_domain])
     machines = {thing.machine for things in (e.routers, e.segments, e.hosts) for thing in things.values()}
@@ -56,7 +57,7 @@ def _texts(e: Environment) -> Iterator[str]:
     identities = {thing.identity for things in (e.hosts, e.services) for thing in things.values()}
     identities |= {identity for flow in e.flows.values() for identity in flow.identities}
     yield from _odd("identity here", re.compile(_IDENTITY.format(domain=re.escape(e.trust_domain))), identities)
-    yield from _odd("MAC address", _MAC, [host.mac for host in e.hosts.values()])
+    yield from _odd("MAC address", _MAC, [thing.mac for things in (e.hosts, e.floating) for thing in things.values()])
     for host in e.hosts.values():
         if host.labels:
             yield from _odd("name", _NAME, host.labels)
@@ -73,7 +74,7 @@ def _odd(what: str, pattern: re.Pattern[str], texts: Iterable[str]) -> Iterator[
 
 def _unprintable(e: Environment) -> Iterator[str]:
     sections: tuple[Mapping[str, object], ...] = (
-        e.sites, e.providers, e.routers, e.segments, e.hosts, e.services, e.flows,
+        e.sites, e.providers, e.routers, e.segments, e.hosts, e.services, e.flows, e.floating,
     )  # fmt: skip
     files = {thing.origin.file for things in sections for thing in things.values()}  # type: ignore[attr-defined]
     files |= {thing.origin.file for thing in (*e.published, e.backbone, e.control, e.gateway) if thing is not None}
@@ -109,6 +110,13 @@ def _dangling(e: Environment) -> Iterator[str]:
         yield from _lost(f"published.{number}", "service", (item.service,), e.services)
         yield from _lost(f"published.{number}", "provider", (item.provider,), e.providers)
         yield from _lost(f"published.{number}", "host", (item.host,), e.hosts)
+        yield from _lost(
+            f"published.{number}", "floating address", (item.floating,) if item.floating else (), e.floating
+        )
+    for floating in e.floating.values():
+        yield from _lost(f"floating.{floating.name}", "segment", (floating.segment,), e.segments)
+        yield from _lost(f"floating.{floating.name}", "host", floating.hosts, e.hosts)
+        yield from _lost(f"floating.{floating.name}", "service", (*floating.services, floating.signs), e.services)
     yield from _dangling_roles(e)
 
 
@@ -118,7 +126,8 @@ def _dangling_roles(e: Environment) -> Iterator[str]:
         for operator in e.control.operators:
             yield from _lost(f"control.operators.{operator.name}", "site", operator.sites, e.sites)
     if e.gateway is not None:
-        yield from _lost("gateway", "service", e.gateway.services.values(), e.services)
+        named = (*e.gateway.services.values(), *filter(None, (e.gateway.acme,)))
+        yield from _lost("gateway", "service", named, e.services)
 
 
 def _lost(place: str, what: str, names: Iterable[str], known: Mapping[str, object]) -> Iterator[str]:
@@ -178,6 +187,30 @@ def _hosts(e: Environment) -> Iterator[str]:
             yield from _once(taken, address, host)
         yield from _once(taken, host.mac, host)
         yield from _once(taken, host.identity, host)
+    for floating in e.floating.values():
+        yield from _floating(e, floating, ranges[floating.segment], taken)
+
+
+def _floating(
+    e: Environment, floating: Floating, ranges: list[tuple[int, int, int]], taken: dict[Address | str, str]
+) -> Iterator[str]:
+    """Floating addresses lie in their segment, nobody else has them, and hosts of that segment with machines of their
+    own may hold them."""
+    place, known = f"floating.{floating.name}", {*e.hosts, *e.routers}
+    machines = Counter(thing.machine for things in (e.hosts, e.routers, e.segments) for thing in things.values())
+    holders = [e.hosts[name] for name in floating.hosts]
+    if floating.name in known or floating.name in machines or len(set(floating.hosts)) < 2:
+        yield f"{place}: its name is taken, or it has nowhere to move"
+    if any(host.segment != floating.segment or machines[host.machine] > 1 or host.hypervisor for host in holders):
+        yield f"{place}: a host of another segment, or one that shares its machine"
+    if e.segments[floating.segment].site != floating.site:
+        yield f"{place}: segment {floating.segment} is at another site than {floating.site}"
+    for address in floating.addresses:
+        if not any(v == address.version and low < int(address) < high for v, low, high in ranges):
+            yield f"{place}: {address} is no host's address in {floating.segment}"
+    for thing in (*floating.addresses, floating.mac):
+        if taken.setdefault(thing, floating.name) != floating.name:
+            yield f"{place}: {thing} is {taken[thing]}'s already"
 
 
 def _instance(e: Environment, host: Host) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
-from ringfort.environment.model import Address, Environment, Host, Network
+from ringfort.environment.model import Address, Environment, Held, Host, Network
 
 INTERFACE_NAME_LIMIT = 15
 """Characters in a Linux interface name: IFNAMSIZ less the closing NUL (linux/if.h)."""
@@ -118,6 +118,11 @@ def backbone_mac(environment: Environment, site: str) -> str:
     return mac_address(environment.name, BACKBONE, site)
 
 
+def floating_mac(environment: str, name: str) -> str:
+    """The virtual MAC address of floating addresses; ``environment`` is its name."""
+    return mac_address(environment, "floating", name)
+
+
 def provider_mac(environment: Environment, provider: str) -> str:
     """The MAC address of the provider's own router, as a site's routers see it."""
     return mac_address(environment.name, "provider", provider)
@@ -156,10 +161,11 @@ def _interfaces(
 
 
 def ports(environment: Environment, segment: str) -> tuple[Port, ...]:
-    """The ports of a segment's switch: the routers', then the hosts'."""
+    """The ports of a segment's switch: the routers', then the hosts'. Floating addresses are at their holders'."""
     site = environment.sites[environment.segments[segment].site]
     routers = tuple(Port(interface_name(name), router=name) for name in site.routers)
-    return routers + tuple(Port(interface_name(name), host=name) for name in environment.hosts_by_segment[segment])
+    hosts = (name for name in environment.hosts_by_segment[segment] if not isinstance(environment.hosts[name], Held))
+    return routers + tuple(Port(interface_name(name), host=name) for name in hosts)
 
 
 def devices(environment: Environment) -> tuple[Device, ...]:
@@ -168,12 +174,14 @@ def devices(environment: Environment) -> tuple[Device, ...]:
     return (
         *(Device(DeviceKind.ROUTER, name) for name in environment.routers),
         *(Device(DeviceKind.SWITCH, key) for key in environment.segments),
-        *(device_of(host) for host in environment.hosts.values()),
+        *(device_of(host) for host in environment.hosts.values() if not isinstance(host, Held)),
     )
 
 
 def device_of(host: Host) -> Device:
-    """What guards a host: its own firewall, or an instance's sandbox."""
+    """What guards a host: its own firewall, an instance's sandbox, or the firewall of who holds floating addresses."""
+    if isinstance(host, Held):
+        return Device(DeviceKind.HOST, host.holder)
     return Device(DeviceKind.SANDBOX if host.hypervisor else DeviceKind.HOST, host.name)
 
 

@@ -10,12 +10,13 @@ from ringfort.network.plan import Plan
 
 
 def callers(plan: Plan, host: Host) -> dict[int, Entries]:
-    """Who may call the host, for each IP version."""
+    """Who may call the host, also at floating addresses that it may hold, for each IP version."""
     entries = plan.entries()
-    # In the order of the flows' names, as everywhere: two services may share a port of this host.
-    flows = [flow for service in host.services for flow in plan.flows_by_service[service]]
-    for flow in sorted(flows, key=lambda flow: flow.name):
-        _declare(plan, entries, flow.name, flow.callers, (host.name,))
+    for end in (host, *plan.held_by(host)):
+        # In the order of the flows' names, as everywhere: two services may share a port of this host.
+        flows = [flow for service in end.services for flow in plan.flows_by_service[service]]
+        for flow in sorted(flows, key=lambda flow: flow.name):
+            _declare(plan, entries, flow.name, flow.callers, (end.name,))
     return entries
 
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from ringfort.environment.model import Environment, Flow, Host, Network, PublishedService
+from ringfort.environment.floating import expanded
+from ringfort.environment.model import Environment, Flow, Held, Host, Network, PublishedService
 from ringfort.environment.topology import internal_networks
 from ringfort.network.entries import Entries
 from ringfort.network.families import FAMILIES, Family
@@ -17,7 +18,9 @@ class Plan:
     """Who concerns whom. Flows are in the order of their names, so that the order of the file changes nothing."""
 
     def __init__(self, environment: Environment) -> None:
+        environment = expanded(environment)
         self.environment = environment
+        """With floating addresses as hosts."""
         self.chains = identifiers("flow-", environment.flows)
         """Name of a flow -> the name of its chain and of its counter on every device."""
         self.flow_names = {chain: name for name, chain in self.chains.items()}
@@ -37,6 +40,11 @@ class Plan:
     def hosts(self, segment: str) -> tuple[Host, ...]:
         """The hosts of a segment, in the order of their names."""
         return tuple(self.environment.hosts[name] for name in sorted(self.environment.hosts_by_segment[segment]))
+
+    def held_by(self, host: Host) -> tuple[Held, ...]:
+        """The floating addresses that ``host`` may hold."""
+        several = (self.environment.hosts[name] for name in self.environment.floating)
+        return tuple(one for one in several if isinstance(one, Held) and host.name in one.holders)
 
     def addresses(self, host: Host) -> Iterator[tuple[int, str]]:
         """The IP version and text of each address of ``host``."""

@@ -1,13 +1,16 @@
 """The ruleset of a segment's switch: each port speaks for its own host, and with the gateway only. Stateless.
 
+Floating addresses are at the ports of all hosts that may hold them, under a MAC address of their own.
+
 Connection tracking does not exist in the bridge family of the kernels we support, and is not needed: a port's MAC and
 address are the whole question. Fragments carry both.
 """
 
 from __future__ import annotations
 
+from ringfort.environment.floating import ports_of
 from ringfort.environment.model import Address
-from ringfort.environment.topology import gateway_addresses, gateway_mac, interface_name, ports
+from ringfort.environment.topology import gateway_addresses, gateway_mac, ports
 from ringfort.network import nft, reasons
 from ringfort.network.families import Family, families_of
 from ringfort.network.nft import Json
@@ -52,15 +55,16 @@ class _Switch:
     def _sets(self) -> None:
         table = self.table
         macs = [nft.concat(port, self.gateway) for port in self.routers]
-        macs += [nft.commented(nft.concat(interface_name(host.name), host.mac), host.name) for host in self.hosts]
+        macs += [nft.commented(nft.concat(port, host.mac), host.name) for host in self.hosts for port in ports_of(host)]
         self.macs = table.set("macs", ("ifname", "ether_addr"), macs, comment="the MAC address of each port")
         self.router_ports = table.set(
             "router-ports", ("ifname",), self.routers, comment="the ports of the site's routers"
         )
         for family in self.families:
             elements = [
-                nft.commented(nft.concat(interface_name(host.name), host.mac, address), host.name)
+                nft.commented(nft.concat(port, host.mac, address), host.name)
                 for host in self.hosts
+                for port in ports_of(host)
                 for version, address in self.plan.addresses(host)
                 if version == family.version
             ]

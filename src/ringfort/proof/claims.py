@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ringfort.environment.floating import turns
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Environment, Flow, Tls
+from ringfort.environment.model import Environment, Flow, Held, Tls
 from ringfort.environment.topology import Device, device_of, devices, instances
 from ringfort.proof.addresses import key_of
 from ringfort.proof.background import Background
@@ -28,6 +29,7 @@ from ringfort.proof.reading import Doing, Layers, boxes_of, facts_of, one_by_one
 from ringfort.proof.sandboxes import sandbox_findings
 from ringfort.proof.telling import Teller
 from ringfort.proof.trail import Follower, service_at
+from ringfort.proof.turns import alike, in_turn, seen, worse
 from ringfort.proof.unfollowed import unfollowed
 from ringfort.proof.verdict import Claim, Outcome, Refutation, Unknown, Verdict
 
@@ -67,7 +69,28 @@ def verify(
     """
     now = clock or (lambda: 0.0)
     start = now()
-    layers = read_layers(environment, devices(environment), rulesets, do)
+    first, checks = seen(environment, identity_checks)
+    layers = read_layers(first, devices(first), rulesets, do)
+    verdict = _decide(first, layers, checks, live=live, now=now, start=start)
+    for turn in range(1, turns(environment)):
+        start = now()
+        other, other_checks = seen(environment, identity_checks, turn)
+        moved = in_turn(other, layers)
+        if not alike(first, (layers, checks), (moved, other_checks)):
+            verdict = worse(verdict, _decide(other, moved, other_checks, live=live, now=now, start=start))
+    return verdict
+
+
+def _decide(
+    environment: Environment,
+    layers: Layers,
+    identity_checks: Mapping[str, Sequence[IdentityCheck]],
+    *,
+    live: bool,
+    now: Clock,
+    start: float,
+) -> Verdict:
+    """Decide the promises of one turn, by what every device's rules say."""
     declared = declared_boxes(environment)
     raw = boxes_of(environment, layers, identity_checks, declared)
     facts = facts_of(environment, layers, identity_checks)
@@ -185,6 +208,8 @@ class Proof:
         for key, switch in self.layers.switches.items():
             yield from ((f"switch:{key}", doubt) for doubt in switch.doubts)
         for name, host in self.layers.hosts.items():
+            if isinstance(self.environment.hosts[name], Held):
+                continue  # its holder's, and told of it
             device = device_of(self.environment.hosts[name])
             yield from ((str(device), doubt) for doubt in host.doubts)
 
@@ -216,7 +241,8 @@ class Proof:
         """Sizes, for people."""
         environment = self.environment
         mutual = sum(check.tls is Tls.MUTUAL for checks in self.checks.values() for check in checks)
-        sizes = (len(environment.routers), len(environment.segments), len(environment.hosts))
+        hosts = sum(not isinstance(host, Held) for host in environment.hosts.values())
+        sizes = (len(environment.routers), len(environment.segments), hosts)
         return {
             "sites": len(environment.sites),
             "routers": sizes[0],

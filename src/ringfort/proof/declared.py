@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Environment, Flow, Host, PortRange, Protocol, Tls
+from ringfort.environment.model import Environment, Flow, Held, Host, PortRange, Protocol, Tls
 from ringfort.environment.topology import internal_networks
 from ringfort.proof.addresses import FAMILIES, key_of, key_range
 from ringfort.proof.boxes import Layer, RawBoxes, service_ranges
@@ -83,12 +83,14 @@ def _add_check(
 
 def identity_holders(environment: Environment) -> dict[str, tuple[str, ...]]:
     """SPIFFE name -> hosts that hold its keys: the host itself, every host that serves the service, every host from
-    which the operator calls."""
+    which the operator calls. Nobody has keys in the name of floating addresses."""
     holders: dict[str, list[str]] = {}
+    floating = {host.name for host in environment.hosts.values() if isinstance(host, Held)}
     for host in environment.hosts.values():
-        holders.setdefault(host.identity, []).append(host.name)
+        if host.name not in floating:
+            holders.setdefault(host.identity, []).append(host.name)
     for service in environment.services.values():
-        holders.setdefault(service.identity, []).extend(service.hosts)
+        holders.setdefault(service.identity, []).extend(name for name in service.hosts if name not in floating)
     for flow in environment.flows.values():
         if flow.operators:
             for identity in flow.identities:

@@ -9,12 +9,14 @@ from ipaddress import ip_address
 from itertools import product
 from typing import Any
 
+from ringfort.environment.floating import turns
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Address, Environment, Flow, Host, Protocol, Service
+from ringfort.environment.model import Address, Environment, Flow, Held, Host, Protocol, Service
 from ringfort.environment.topology import Device, devices
 from ringfort.errors import RingfortError
 from ringfort.proof.reading import read_rulesets
 from ringfort.proof.trail import Follower, Trail, guard_of, host_of, owner, somebody, stages, translated_host
+from ringfort.proof.turns import seen
 from ringfort.proof.verdict import Hop, Packet
 
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -77,12 +79,18 @@ def explain(
     Raises:
         RingfortError: a name in the question is unknown (``unknown-name``) or the two ends share no address family.
     """
+    views = [seen(environment, checks, turn) for turn in range(turns(environment))]
+    environment, _ = views[0]
     packet, receiver = _packet(environment, ask)
     for name in ask.without:
         check_mechanism(environment, name)
     wanted = devices(environment)
-    follower = Follower(environment, read_rulesets(wanted, rulesets), checks)
-    trails = list(_trails(environment, follower, packet, receiver, ask))
+    loaded = read_rulesets(wanted, rulesets)
+    trails = [
+        (f"{way}{_held(view, receiver, packet)}", trail)
+        for view, own in (views if _held(environment, receiver, packet) else views[:1])
+        for way, trail in _trails(view, Follower(view, loaded, own), packet, view.hosts[receiver.name], ask)
+    ]
     _, trail = trails[0]
     otherwise = [
         f"over {routers} it {'arrives' if other.arrived else 'is refused by ' + ', '.join(other.refusing)}"
@@ -101,6 +109,14 @@ def explain(
         ask.without,
         tuple(otherwise),
     )
+
+
+def _held(environment: Environment, receiver: Host, packet: Packet) -> str:
+    """Who holds the floating addresses at an end of the packet's way, in words; "" where there are none."""
+    kind, _, name = packet.place.partition(":")
+    ends = {receiver.name} | ({name} if kind == "host" else set())
+    helds = [host for host in environment.hosts.values() if isinstance(host, Held) and host.name in ends]
+    return "".join(f", with {held.name} at {held.holder}," for held in helds)
 
 
 def _trails(
@@ -279,7 +295,7 @@ def check_mechanism(environment: Environment, name: str) -> None:
     """
     known = [f"router-filter:{router}" for router in environment.routers]
     known += [f"port-security:{segment}" for segment in environment.segments]
-    known += [guard_of(host) for host in environment.hosts.values()]
+    known += dict.fromkeys(guard_of(host) for host in environment.hosts.values())
     known += [f"identity:{service}" for service in environment.services]
     if name not in known:
         raise unknown(name, known, "mechanism")

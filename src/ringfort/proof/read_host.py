@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from ringfort.environment.model import Environment, Host
+from ringfort.environment.floating import interface_of
+from ringfort.environment.model import Environment, Held, Host
 from ringfort.environment.topology import HOST_INTERFACE, gateway_mac
 from ringfort.proof.addresses import key_of
 from ringfort.proof.execute import Result
@@ -16,8 +17,6 @@ from ringfort.proof.layers import IP_UNIVERSES, DoubtfulRule, HostLayer, Span, T
 from ringfort.proof.packets import PacketSet, where
 from ringfort.proof.ruleset import Doubt, Ruleset
 from ringfort.proof.structure import STAND_IN, Executions, new_connections, stands_in_exactly, structure, with_stand_in
-
-INTERFACE = name_value(HOST_INTERFACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ class HostReader:
         Raises:
             NotPlainError: see `ringfort.proof.expand`; the executions then have to do without opaque lookups.
         """
+        interface = name_value(interface_of(host) if isinstance(host, Held) else HOST_INTERFACE)
         gateway = number_of(gateway_mac(self.environment, host.segment))
         if stands_in_exactly(ruleset, gateway):
             ruleset, gateway = with_stand_in(ruleset, gateway), STAND_IN
@@ -62,23 +62,23 @@ class HostReader:
                 continue
             result = self.executions.run(ruleset, key, _hooks(ruleset, ("ingress", "prerouting", "input")), universe)
             doubts |= dict.fromkeys(doubtful(result))
-            incoming = self._remember_incoming(result, (key, universe, gateway), gateway)
+            incoming = self._remember_incoming(result, (key, universe, gateway, interface), gateway, interface)
             layer.stray |= incoming.stray
             layer.incoming += _pinned(fill_in(incoming.anyhow, elements), universe, own, receiving=True)
             layer.only_direct += _pinned(fill_in(incoming.only_direct, elements), universe, own, receiving=True)
             result = self.executions.run(ruleset, key, _hooks(ruleset, ("output", "postrouting", "egress")), universe)
             doubts |= dict.fromkeys(doubtful(result))
-            outgoing = self._remember_outgoing(result, (key, universe))
+            outgoing = self._remember_outgoing(result, (key, universe, interface), interface)
             layer.outgoing += _pinned(fill_in(outgoing.anyhow, elements), universe, own, receiving=False)
             speaks = bool(incoming.anyhow or outgoing.anyhow)
             layer.mute |= speaks and not (incoming.goes_on and outgoing.goes_on)
         layer.doubts = tuple(doubts)
         return layer
 
-    def _remember_incoming(self, result: Result, key: Hashable, gateway: int) -> _Incoming:
+    def _remember_incoming(self, result: Result, key: Hashable, gateway: int, interface: int) -> _Incoming:
         known = self._incoming.get(key)
         if known is None:
-            arriving = where(result.space, IIFNAME, (INTERFACE, INTERFACE))
+            arriving = where(result.space, IIFNAME, (interface, interface))
             fresh = new_connections(result, result.may & arriving)
             stray = accepts_stray(result, arriving, fresh)
             fresh = fresh.forget(IIFNAME)
@@ -88,10 +88,10 @@ class HostReader:
             known = self._incoming[key] = _Incoming(parts, direct, stray, goes_on(result, arriving))
         return known
 
-    def _remember_outgoing(self, result: Result, key: Hashable) -> _Outgoing:
+    def _remember_outgoing(self, result: Result, key: Hashable, interface: int) -> _Outgoing:
         known = self._outgoing.get(key)
         if known is None:
-            leaving = where(result.space, OIFNAME, (INTERFACE, INTERFACE))
+            leaving = where(result.space, OIFNAME, (interface, interface))
             fresh = new_connections(result, result.may & leaving).forget(OIFNAME)
             known = self._outgoing[key] = _Outgoing(skeleton(result, fresh), goes_on(result, leaving))
         return known

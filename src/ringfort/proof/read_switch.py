@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ringfort.environment.model import Environment, Host
+from ringfort.environment.floating import ports_of
+from ringfort.environment.model import Environment, Held, Host
 from ringfort.environment.topology import gateway_addresses, gateway_mac, ports
 from ringfort.proof.addresses import key_of
 from ringfort.proof.boxes import ALL_SERVICES
@@ -97,6 +98,13 @@ class _Reading:
                 self.routers.add(name_value(port.interface))
             else:
                 self.hosts[name_value(port.interface)] = environment.hosts[port.host]
+        self.floating: dict[int, list[Held]] = {}
+        """The floating addresses that may be at a port, besides its host's own."""
+        for name in environment.hosts_by_segment[segment]:
+            held = environment.hosts[name]
+            if isinstance(held, Held):
+                for port_name in ports_of(held):
+                    self.floating.setdefault(name_value(port_name), []).append(held)
         self.gateway = number_of(gateway_mac(environment, segment))
         v4 = [int(address) for address in gateway_addresses(environment, segment) if address.version == 4]
         self.gateway_address = v4[0] if v4 else None
@@ -109,6 +117,12 @@ class _Reading:
     def names(self) -> list[int]:
         return [*self.routers, *self.hosts]
 
+    def at(self, port: int) -> Iterator[Host]:
+        """The host of a port, and the floating addresses that it holds."""
+        if port in self.hosts:
+            yield self.hosts[port]
+            yield from (one for one in self.floating.get(port, ()) if one.holder == self.hosts[port].name)
+
     def take(self, box: Box, arriving: list[int], leaving: list[int], universe: Universe) -> None:
         """What the switch lets through in one box."""
         for name in arriving:
@@ -117,10 +131,10 @@ class _Reading:
                 self.take_delivered(box, name, leaving, universe)
             elif universe in IP_UNIVERSES:
                 for router in self.routers.intersection(leaving):
-                    self.take_sent(box, host, router, universe)
+                    self.take_sent(box, name, router, universe)
                 self.take_direct(box, host, leaving, universe)
             else:
-                self.take_other(box, host, universe)
+                self.take_other(box, name, universe)
 
     def take_delivered(self, box: Box, router: int, leaving: list[int], universe: Universe) -> None:
         """From a router to hosts, at their own addresses."""
@@ -128,25 +142,31 @@ class _Reading:
             return
         source, destination = spans(box, universe)
         for name in leaving:
-            host = self.hosts.get(name)
-            if host is not None and _has(box[DESTINATION_MAC], number_of(host.mac)):
-                delivered = self.delivered.setdefault(host.name, {}).setdefault(router, set())
-                for key in _own(host, destination):
-                    delivered.update((source, (key, key), service) for service in services_of(box))
+            for host in self.at(name):
+                if _has(box[DESTINATION_MAC], number_of(host.mac)):
+                    delivered = self.delivered.setdefault(host.name, {}).setdefault(router, set())
+                    for key in _own(host, destination):
+                        delivered.update((source, (key, key), service) for service in services_of(box))
 
-    def take_sent(self, box: Box, host: Host, router: int, universe: Universe) -> None:
+    def take_sent(self, box: Box, port: int, router: int, universe: Universe) -> None:
         """From a host to a router: its own packets, and what is not its own."""
         if not _has(box[DESTINATION_MAC], self.gateway):
             return
         source, destination = spans(box, universe)
         services = list(services_of(box))
-        own = [(key, key) for key in _own(host, source)]
-        if _has(box[SOURCE_MAC], number_of(host.mac)):
-            sent = self.sent.setdefault(host.name, {}).setdefault(router, set())
-            sent.update((span, destination, service) for span in own for service in services)
-        for rest in beyond(source, own):
+        for host in self.at(port):
+            if _has(box[SOURCE_MAC], number_of(host.mac)):
+                sent = self.sent.setdefault(host.name, {}).setdefault(router, set())
+                sent.update(((key, key), destination, service) for key in _own(host, source) for service in services)
+        allowed = [(key, key) for host in self.allowed(port) for key in _own(host, source)]
+        for rest in beyond(source, allowed):
             for service in services:
-                self.hole(PortHole("source", host.name, "", box[SOURCE_MAC], (rest, destination, service)))
+                sender = self.hosts[port].name
+                self.hole(PortHole("source", sender, "", box[SOURCE_MAC], (rest, destination, service)))
+
+    def allowed(self, port: int) -> tuple[Host, ...]:
+        """In whose name a port may speak: its host's, and floating addresses' that may be there."""
+        return self.hosts[port], *self.floating.get(port, ())
 
     def finish(self) -> SwitchLayer:
         """The layer, with what holds whichever router is active."""
@@ -160,23 +180,29 @@ class _Reading:
         """From a host straight to another."""
         source, destination = spans(box, universe)
         for name in leaving:
-            other = self.hosts.get(name)
-            if other is None or other is host or not _reaches(box[DESTINATION_MAC], number_of(other.mac)):
+            if self.hosts.get(name) is host:
                 continue
-            for key in _own(other, destination):
-                for service in services_of(box):
-                    packets = (source, (key, key), service)
-                    self.hole(PortHole("neighbour", host.name, other.name, box[SOURCE_MAC], packets))
+            for other in self.at(name):
+                for key in _own(other, destination) if _reaches(box[DESTINATION_MAC], number_of(other.mac)) else ():
+                    for service in services_of(box):
+                        packets = (source, (key, key), service)
+                        self.hole(PortHole("neighbour", host.name, other.name, box[SOURCE_MAC], packets))
 
-    def take_other(self, box: Box, host: Host, universe: Universe) -> None:
+    def take_other(self, box: Box, port: int, universe: Universe) -> None:
         """From a host, and not IP: ARP in its own name is all there may be."""
+        host = self.hosts[port]
         if universe is Universe.OTHER:
             self.hole(PortHole("protocol", host.name, "", box[SOURCE_MAC], NOTHING))
             return
-        mac = number_of(host.mac)
-        own = {int(address) for address in host.addresses if address.version == 4}
+        own = {
+            (int(address), number_of(one.mac))
+            for one in self.allowed(port)
+            for address in one.addresses
+            if address.version == 4
+        }
         first, last = (self.gateway_address or 0,) * 2 if box[SOURCE] == (ADDRESS_STAND_IN,) * 2 else box[SOURCE]
-        named = first == last and first in own
+        mac = box[SOURCE_MAC][0]
+        named = first == last and (first, mac) in own
         if not (named and box[SOURCE_MAC] == (mac, mac) and box[ARP_MAC] == (mac, mac)):
             packets = ((first, min(last, 0xFFFFFFFF)), NOTHING[1], NOTHING[2])
             self.hole(PortHole("arp", host.name, "", box[SOURCE_MAC], packets))

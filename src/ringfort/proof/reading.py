@@ -86,6 +86,14 @@ def read_layers(
     return layers
 
 
+def read_parts(environment: Environment, layers: Layers, hosts: set[Device], segments: set[str]) -> Layers:
+    """The layers with what some devices guard and some segments' switches read again, by this environment."""
+    found = Layers(layers.rulesets, dict(layers.hosts), layers.routers, dict(layers.switches), layers.different)
+    _read_hosts(environment, hosts, found)
+    _read_switches(environment, {Device(DeviceKind.SWITCH, key) for key in segments}, found)
+    return found
+
+
 def _read_layers(environment: Environment, layers: Layers, devices: set[Device], do: Doing = one_by_one) -> None:
     """Read some devices into ``layers``. A job is what shares executions; a site's routers take longest."""
     jobs: list[Callable[[], Layers]] = [

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
+from ringfort.environment.floating import interface_of
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Address, Environment, Host, Tls
+from ringfort.environment.model import Address, Environment, Held, Host, Tls
 from ringfort.environment.topology import (
     BACKBONE,
     HOST_INTERFACE,
@@ -154,7 +155,8 @@ OUTPUT = tuple(Hook(name) for name in ("output", "postrouting"))
 
 def guard_of(host: Host) -> str:
     """The mechanism that guards a host: its own firewall, or an instance's sandbox."""
-    return f"{'sandbox-filter' if host.hypervisor else 'host-firewall'}:{host.name}"
+    name = host.holder if isinstance(host, Held) else host.name
+    return f"{'sandbox-filter' if host.hypervisor else 'host-firewall'}:{name}"
 
 
 def owner(environment: Environment, mechanism: str, receiver: Host) -> str:
@@ -171,7 +173,11 @@ def _host_out(sender: Host, mac: str) -> Stage:
     if sender.hypervisor:
         out = SANDBOX_GUEST, SANDBOX_UPLINK
         return Stage(device_of(sender), guard_of(sender), FORWARD, *out, source_mac=mac or sender.mac)
-    return Stage(device_of(sender), guard_of(sender), OUTPUT, oif=HOST_INTERFACE)
+    return Stage(device_of(sender), guard_of(sender), OUTPUT, oif=_interface(sender))
+
+
+def _interface(host: Host) -> str:
+    return interface_of(host) if isinstance(host, Held) else HOST_INTERFACE
 
 
 def _into_router(environment: Environment, sender: Host, router: str, packet: Packet) -> Stage:
@@ -195,7 +201,9 @@ def _switch(key: str, iif: str, oif: str, source_mac: str, destination_mac: str)
 
 
 def _port(environment: Environment, segment: str, host: str) -> str:
-    return next(port.interface for port in ports(environment, segment) if port.host == host)
+    there = environment.hosts[host]
+    name = there.holder if isinstance(there, Held) else host
+    return next(port.interface for port in ports(environment, segment) if port.host == name)
 
 
 def _routed(
@@ -230,7 +238,7 @@ def _at_host(environment: Environment, receiver: Host, mac: str) -> tuple[Stage,
     device, mechanism = device_of(receiver), guard_of(receiver)
     if receiver.hypervisor:
         return (Stage(device, mechanism, FORWARD, SANDBOX_UPLINK, SANDBOX_GUEST, source_mac=mac),)
-    return (Stage(device, mechanism, INPUT, iif=HOST_INTERFACE, source_mac=mac),)
+    return (Stage(device, mechanism, INPUT, iif=_interface(receiver), source_mac=mac),)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ringfort.environment.checks.control import check_control
+from ringfort.environment.checks.floating import check_floating
 from ringfort.environment.checks.flows import check_flows
 from ringfort.environment.checks.gateway import check_gateway
 from ringfort.environment.checks.instances import check_instances
@@ -20,6 +21,7 @@ def check(draft: Draft) -> None:
     check_published(draft)
     check_control(draft)
     check_gateway(draft)
+    check_floating(draft)
     check_instances(draft)
 
 

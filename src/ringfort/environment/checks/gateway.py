@@ -19,6 +19,25 @@ def check_gateway(draft: Draft) -> None:
     if not draft.declaration.broken.get("hosts"):  # else hosts may be missing that were refused
         _check_hosts(draft, gateway)
     _check_way_in(draft, gateway)
+    _check_acme(draft, gateway)
+
+
+def _check_acme(draft: Draft, gateway: Gateway) -> None:
+    """It is reached by its public name, and proves names at the gateway; both ways have to be open."""
+    if not (gateway.acme or gateway.acme_name):
+        return
+    place = draft.declaration.at("gateway", "acme" if gateway.acme else "acme-name")
+    if not (gateway.acme and gateway.acme_name and gateway.plain):
+        hint = "write gateway: {service: ..., plain: ..., acme: SERVICE, acme-name: acme.example.org}"
+        draft.problems.add("acme-half", place, "an ACME server needs a service, a public name, and plain HTTP", hint)
+        return
+    if len(draft.flow_entries) < len(draft.declaration.flows):
+        return
+    flows = {(flow.source, flow.service) for flow in draft.flows.values()}
+    for source, service in ((gateway.service, gateway.acme), (gateway.acme, gateway.plain)):
+        if (f"service:{source}", service) not in flows:
+            message = f"'{source}' may not call '{service}': the ACME server could not do its work"
+            draft.problems.add("acme-unreachable", place, message, f"add a flow: {{from: {source}, to: {service}}}")
 
 
 def _check_service(draft: Draft, key: str, name: str) -> None:

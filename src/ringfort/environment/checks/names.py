@@ -62,6 +62,7 @@ def _check_macs(draft: Draft) -> None:
         holders[mac_address(environment, "provider-leg", key)] = f"the leg to provider {key}"
     for site in draft.sites:
         holders[mac_address(environment, BACKBONE, site)] = f"the routers of site {site}"
+    holders |= {floating.mac: f"floating address '{floating.name}'" for floating in draft.floating.values()}
     for host in draft.hosts.values():
         holder = holders.setdefault(host.mac, host.name)
         if holder != host.name:

@@ -45,8 +45,9 @@ def _check_host(draft: Draft, published: PublishedService, entry: Entry[Publishe
         own = listed(draft.sites[host.site].providers) or "none"
         message = f"'{host.name}' is at site {host.site}, provider {published.provider} is not"
         draft.problems.add("published-across-sites", entry.at("provider"), message, f"its site's providers: {own}")
-    if published.address.version not in {address.version for address in host.addresses}:
-        message = f"'{host.name}' has no IPv{published.address.version} address to translate {published.address} to"
+    held = draft.floating[published.floating] if published.floating else host
+    if published.address.version not in {address.version for address in held.addresses}:
+        message = f"'{held.name}' has no IPv{published.address.version} address to translate {published.address} to"
         draft.problems.add("no-common-family", entry.at("address"), message, "publish it at an address of its family")
 
 
