@@ -54,6 +54,8 @@ node:run                     node@itself
 instance:list                network-operator security-officer auditor
 instance:stop                network-operator
 instance:move                network-operator
+data-key:read                security-officer auditor
+data-key:rotate              security-officer
 """
 """Action, and who may: a role, at the own site only, or about itself only. Nobody else may."""
 
@@ -131,6 +133,7 @@ CHANGES_BY_OPERATORS = {
     "instance:stop",
     "instance:move",
     "audit:erase",
+    "data-key:rotate",
 }
 
 

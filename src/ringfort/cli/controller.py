@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from ringfort.cli.data_key import key
+
 _EXAMPLES = """
 \b
 Examples:
   ringfort controller --config /etc/ringfort/controller.toml
   ringfort controller openapi > openapi.json
+  ringfort controller key rotate --ticket CHG-52
 """
 
 
@@ -39,3 +42,6 @@ def openapi() -> None:
     from ringfort.control.openapi import description
 
     click.echo(json.dumps(description(), indent=2))
+
+
+command.add_command(key)

@@ -69,8 +69,12 @@ class PlatformKey:
 
     def new_key(self, customer: str) -> bytes:
         """A new customer's key, wrapped."""
+        return self.wrap(customer, CustomerKey(os.urandom(KEY_BYTES)))
+
+    def wrap(self, customer: str, key: CustomerKey) -> bytes:
+        """A customer's key as it may be kept; each time another text."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + AESGCM(self.secret).encrypt(nonce, os.urandom(KEY_BYTES), _wrapped_for(customer))
+        return nonce + AESGCM(self.secret).encrypt(nonce, key.secret, _wrapped_for(customer))
 
     def unwrap(self, customer: str, wrapped: bytes) -> CustomerKey:
         """A customer's key.

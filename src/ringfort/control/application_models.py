@@ -44,6 +44,17 @@ class Upload(Answer):
     part: int = Field(description="Bytes that a part may have.")
 
 
+# -- the platform's key ----------------------------------------------------------------------------------------------
+
+
+class DataKey(Answer):
+    """The keys that wrap customers' keys, by names that tell nothing about them."""
+
+    key: str = Field(description="The one in use at this controller; empty if it holds none.")
+    former: str = Field(description="The one before that it still holds; or empty.")
+    wraps: dict[str, int] = Field(description="How many customers' keys each wraps.")
+
+
 # -- applications ----------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from ringfort.control import application_models as models
 from ringfort.control.authorisation import Resource
 from ringfort.control.callers import Caller
 from ringfort.control.operation import BYTES, Operation, alone, customer, node, plain, platform, with_served
-from ringfort.control.operations import applications, customers, instances, logs, settings, uploads
+from ringfort.control.operations import applications, customers, data_key, instances, logs, settings, uploads
 from ringfort.control.operations.arranging import topic_of
 from ringfort.control.state import State
 
@@ -156,4 +156,15 @@ _INSTANCES: tuple[Operation, ...] = (
     ),
 )  # fmt: skip
 
-APPLICATIONS: tuple[Operation, ...] = (*_UPLOADS, *_APPLICATIONS, *_INSTANCES)
+_DATA_KEY: tuple[Operation, ...] = (
+    Operation(
+        "GET", "/v1/data-key", "readDataKey", "Which keys wrap customers' keys.", "data-key:read", models.DataKey,
+        platform, data_key.read,
+    ),
+    Operation(
+        "POST", "/v1/data-key/rotation", "rotateDataKey", "Wrap all customers' keys with this controller's key.",
+        "data-key:rotate", models.DataKey, platform, change=with_served(data_key.rotate),
+    ),
+)  # fmt: skip
+
+APPLICATIONS: tuple[Operation, ...] = (*_UPLOADS, *_APPLICATIONS, *_INSTANCES, *_DATA_KEY)

@@ -74,8 +74,9 @@ class Controller:
         log_directory = settings.audit.directory if settings.audit is not None else None
         self.publisher: AuditPublisher | None = None
         data_key = PlatformKey.read(settings.data_key) if settings.data_key is not None else None
+        former = PlatformKey.read(settings.former_data_key) if settings.former_data_key is not None else None
         public = public_issuer(settings.public_authority) if settings.public_authority is not None else None
-        self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key, public)
+        self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key, public, former)
         self.watcher = Watcher(self.database)
         self.watcher.state.configured = {
             name: Assignment.of(operator.roles, operator.sites) for name, operator in settings.operators.items()

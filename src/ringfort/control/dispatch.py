@@ -68,7 +68,8 @@ class Dispatcher:
         self._rates = Rates()
         self._slots = Slots()
         self._aside = ThreadPoolExecutor(PREPARED_AT_ONCE, thread_name_prefix="preparing")
-        secret = served.data_key.derived("fingerprints of calls") if served.data_key is not None else b""
+        key = served.former_data_key or served.data_key  # as long as other controllers may have only that one
+        secret = key.derived("fingerprints of calls") if key is not None else b""
         self._fingerprint = partial(fingerprint, secret)
 
     def close(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from ringfort.compute.sealing import CustomerKey, PlatformKey
 from ringfort.control.application_tables import customer_keys
@@ -45,8 +46,16 @@ def key_of(served: Served, connection: Connection, customer: str) -> CustomerKey
         ProblemError: this controller has no platform key.
         SealedError: the key was wrapped by another one.
     """
-    wrapped = connection.execute(select(customer_keys.c.wrapped).where(customer_keys.c.customer == customer)).scalar()
-    return None if wrapped is None else _platform(served).unwrap(customer, wrapped)
+    row = connection.execute(select(customer_keys).where(customer_keys.c.customer == customer)).one_or_none()
+    return None if row is None else unwrapped(served, row)
+
+
+def unwrapped(served: Served, row: Row[Any]) -> CustomerKey:
+    """The key in a row of the table; raises as `key_of`."""
+    former = served.former_data_key
+    if former is not None and former.name == row.platform_key:
+        return former.unwrap(row.customer, row.wrapped)
+    return platform_key(served).unwrap(row.customer, row.wrapped)
 
 
 def known_key(served: Served, connection: Connection, customer: str) -> CustomerKey:
@@ -66,7 +75,7 @@ def new_or_known_key(served: Served, connection: Connection, customer: str, now:
     key = key_of(served, connection, customer)
     if key is not None:
         return key
-    platform = _platform(served)
+    platform = _wrapping(served, connection)
     wrapped = platform.new_key(customer)
     connection.execute(
         insert(customer_keys).values(
@@ -81,7 +90,22 @@ def forget(connection: Connection, customer: str) -> None:
     connection.execute(delete(customer_keys).where(customer_keys.c.customer == customer))
 
 
-def _platform(served: Served) -> PlatformKey:
+def _wrapping(served: Served, connection: Connection) -> PlatformKey:
+    """The key for a new customer: the former one until all are wrapped anew, for not every controller may have both."""
+    former = served.former_data_key
+    if former is not None:
+        of_former = select(customer_keys.c.customer).where(customer_keys.c.platform_key == former.name).limit(1)
+        if connection.execute(of_former).first() is not None:
+            return former
+    return platform_key(served)
+
+
+def platform_key(served: Served) -> PlatformKey:
+    """The key that wraps customers' keys.
+
+    Raises:
+        ProblemError: this controller has none.
+    """
     if served.data_key is None:
         raise ProblemError(
             503, "data-key-missing", "this controller holds no key for customers' data", "ask another controller"

@@ -29,7 +29,7 @@ NOTHING = models.EnvironmentState(version=0, root=0, digest="", expires=None)
 @dataclass(slots=True)
 class Served:
     """The controller's own: its authority, the online key of the repository, the audit log's directory,
-    the key that wraps customers' keys, the issuer for public names."""
+    the key that wraps customers' keys, the issuer for public names, the key that wrapped customers' keys before."""
 
     trust_domain: str
     authority: Authority
@@ -37,6 +37,7 @@ class Served:
     log: Path | None = None
     data_key: PlatformKey | None = None
     public: PublicIssuer | None = None
+    former_data_key: PlatformKey | None = None
     _environment: tuple[int, Environment | None] | None = field(default=None, repr=False)
 
     def publishing_key(self) -> Signer:
