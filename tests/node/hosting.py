@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +19,13 @@ from ringfort.kernel.netns import inside
 from ringfort.lab import netns
 from ringfort.node import configuration
 from ringfort.node.enrolment import enrol
+from ringfort.node.hosting import memory_of
 from tests.control.places import Places
 from tests.control.running import DOMAIN, Ground, Running, running
 from tests.control.shops import Customer, customer
 
 NODE = "metal-1"
-PATIENCE = 100.0
+PATIENCE = 60.0
 
 
 class World:
@@ -150,13 +151,14 @@ class World:
         """What comes true in time."""
         end = time.monotonic() + seconds
         while not (found := what()):
-            assert time.monotonic() < end, f"{self.log()[-3000:]}\n{json.dumps(self.instances())}"
+            assert time.monotonic() < end, self.log()[-3000:]
             time.sleep(0.05)
         return found
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
+        shutil.rmtree(memory_of(self.state), ignore_errors=True)
         for space in (*self.spaces.values(), *map(self.space, self.names)):
             netns.delete(space)
 

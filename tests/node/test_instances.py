@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -14,7 +15,9 @@ from ringfort.compute import image
 from ringfort.compute.sandbox import RUNTIME
 from ringfort.kernel import nft, settings
 from ringfort.kernel.netns import inside
+from ringfort.node.hosting import memory_of
 from ringfort.node.instances import wiring
+from ringfort.node.instances.house import House
 from ringfort.node.instances.life import DRAIN_SECONDS
 from tests.compute.bundles import bundle, file
 from tests.node.hosting import World, world
@@ -31,7 +34,10 @@ class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer(f"%(version)s {os.environ['GREETING']} {BOOK.read_text() if BOOK.exists() else ''}")
     def do_POST(self):
-        BOOK.write_text(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        with BOOK.open("wb") as file:
+            file.write(self.rfile.read(int(self.headers["Content-Length"])))
+            file.flush()
+            os.fsync(file.fileno())
         self.answer("kept")
     def answer(self, text):
         content = text.encode()
@@ -44,6 +50,7 @@ class Page(BaseHTTPRequestHandler):
 print("the shop %(version)s opens", flush=True)
 ThreadingHTTPServer(("", 8080), Page).serve_forever()
 """
+MIB = 64 + 112
 APP = """\
 application: web
 runtime: python
@@ -61,8 +68,13 @@ def software(version: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    image.ensure()
+    base = image.ensure()
     with world(tmp_path_factory.mktemp("hosting")) as made:
+        house = House.of(made.state, {}, lambda: None)  # type: ignore[arg-type, return-value]
+        house.prepare()
+        making = threading.Thread(target=house.templates.make, args=(base, MIB, house.accelerator(base)))
+        making.start()
+        making.join()
         made.acme.deploy(software("first"))
         yield made
 
@@ -111,8 +123,13 @@ def test_an_instance_that_is_told_another_version_drains_first(host: World) -> N
 
 def test_nothing_of_a_customer_s_is_on_a_disk_of_the_node_s(host: World) -> None:
     host.place()
-    found = [path for path in host.state.rglob("*") if path.is_file() and b"CustomersOwnWords" in path.read_bytes()]
+    words = b"CustomersOwnWords", b"kept through it"
+    found = [
+        path for path in host.state.rglob("*") if path.is_file() and any(one in path.read_bytes() for one in words)
+    ]
     assert found == []
+    (data,) = memory_of(host.state).glob("data/*/data")
+    assert not any(one in data.read_bytes() for one in words), "its own disk is encrypted even there"
     with open("/proc/self/mounts") as mounts:
         assert any(line.split()[1:3] == ["/dev/shm", "tmpfs"] for line in mounts)
     assert RUNTIME.is_relative_to("/dev/shm")
@@ -123,7 +140,7 @@ def test_a_node_that_is_killed_takes_its_instances_with_it_and_starts_them_again
     host.kill()
     host.until(lambda: not host.machines(), 5)
     host.start()
-    host.until(lambda: host.ask(place)[0] == 200)
+    host.until(lambda: host.ask(place) == (200, "second CustomersOwnWords kept through it"))
     assert len(host.machines()) == 1
 
 

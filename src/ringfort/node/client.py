@@ -161,9 +161,9 @@ class Client:
             raise ControllerError("bad-answer", "the controller's answer is no list of instances")
         return answer
 
-    def report_instances(self, instances: Sequence[Mapping[str, Any]]) -> None:
-        """How the instances here are; also the sign that this node lives."""
-        self._json("POST", self._instances, {"instances": list(instances)})
+    def report_instances(self, instances: Sequence[Mapping[str, Any]], room: Mapping[str, int]) -> None:
+        """How the instances here are, and what there is for all of them; also the sign that this node lives."""
+        self._json("POST", self._instances, {"instances": list(instances), "room": dict(room)})
 
     def instance_settings(self, instance: str) -> InstanceSettings:
         """What an instance finds when it starts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +15,16 @@ from ringfort.node.client import Client
 if TYPE_CHECKING:
     from ringfort.node.instances.runner import Runner
 
+MEMORY = Path("/dev/shm/ringfort")  # noqa: S108  # made by root, with a mode
+"""What instances have is kept there, in memory; see `ringfort.compute.sandbox.RUNTIME`."""
+
 END_SECONDS = 15.0
 """How long instances may take to end when their node does."""
+
+
+def memory_of(state: Path) -> Path:
+    """Where what the instances of the node with this state directory have is kept: it outlives the node."""
+    return MEMORY / f"node-{hashlib.sha256(os.fsencode(state)).hexdigest()[:6]}"
 
 
 class Hosting:

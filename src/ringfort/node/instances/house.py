@@ -6,16 +6,19 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringfort.compute import image, trial
+from ringfort.compute.cgroups import OVERHEAD_MIB
 from ringfort.compute.image import Image
+from ringfort.compute.launching import SYSTEM_MIB
 from ringfort.compute.sandbox import RUNTIME
 from ringfort.errors import RingfortError
 from ringfort.node.client import Client
+from ringfort.node.hosting import memory_of
 from ringfort.node.instances.templates import Templates
 
 _FIRST_ACCOUNT, _ACCOUNTS = 1_000_000_000, 600_000_000
@@ -48,7 +51,7 @@ class House:
     @classmethod
     def of(cls, state: Path, namespaces: Mapping[str, str], client: Callable[[], Client]) -> House:
         """That of the node with this state directory."""
-        return cls(hashlib.sha256(os.fsencode(state)).hexdigest()[:6], namespaces, client)
+        return cls(memory_of(state).name.removeprefix("node-"), namespaces, client)
 
     @property
     def runtime(self) -> Path:
@@ -70,12 +73,11 @@ class House:
         return _FIRST_ACCOUNT + int.from_bytes(digest[:6], "big") % _ACCOUNTS
 
     def prepare(self) -> None:
-        """Make the directories, and leave nothing in them: what was there is of a node that has ended.
+        """Make the directories. The disks of instances that a node before this one had are still there.
 
         Raises:
             RingfortError: they are not in memory: what customers have must not be on a disk in the clear.
         """
-        self.leave_nothing()
         passable(self.root)
         if _kind_of(self.root) != _TMPFS:
             hint = "mount a tmpfs there"
@@ -83,9 +85,11 @@ class House:
         passable(self.runtime)
         passable(self.runtime / "data")
 
-    def leave_nothing(self) -> None:
-        """Remove everything of this node's instances."""
-        shutil.rmtree(self.runtime, ignore_errors=True)
+    def keep_only(self, instances: Iterable[str]) -> None:
+        """Remove what belongs to instances that aren't here any more."""
+        for path in (self.runtime / "data").iterdir():
+            if path.name not in instances:
+                shutil.rmtree(path, ignore_errors=True)
 
     def image(self) -> Image:
         """The base image that was built last; each is compared with its digests before it is used first.
@@ -120,6 +124,18 @@ class House:
                 "place-unknown", f"the node's configuration doesn't say where {place} is", "see [places]"
             )
         return self.namespaces[place]
+
+    def room(self) -> dict[str, int]:
+        """What there is for instances, by what they declare: of the memory, three quarters less what each of as many
+        as there are places takes beyond that; disks are in memory, too."""
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+        beyond = len(self.namespaces) * (SYSTEM_MIB + OVERHEAD_MIB)
+        disk = os.statvfs(self.root)
+        return {
+            "cpu": 100 * (os.cpu_count() or 1),
+            "memory": max(0, memory * 3 // 4 - beyond),
+            "disk": disk.f_blocks * disk.f_frsize // 2 >> 20,
+        }
 
     def take(self, place: str, instance: str) -> bool:
         """Have a place, which nobody else has until it is left; whether it is free."""

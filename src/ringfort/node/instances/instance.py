@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ringfort.compute import disks, launching
@@ -40,11 +40,13 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """All that it takes to start a version. ``values``: its configuration and secrets, in memory only."""
+    """All that it takes to start a version. ``values``: its configuration and secrets, in memory only, and
+    ``disk_key``, too."""
 
     version: Version
     software: Software
-    values: dict[str, str]
+    values: dict[str, str] = field(repr=False)
+    disk_key: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -119,7 +121,8 @@ class Instance:
                 self._news.clear()
         finally:
             self._stop()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            if self._wanted is None:  # else the next node goes on with its disk
+                shutil.rmtree(self._directory, ignore_errors=True)
             self._changed()
 
     def _turn(self) -> bool:
@@ -195,7 +198,8 @@ class Instance:
             else:
                 found = fetching.fetch(lambda offset: client.software(self.name, offset), wanted, self._directory)
         version = Version(wanted.version.deployment, said.settings)
-        self._prepared = _Prepared(version, found, {**said.configuration, **said.secrets})
+        values = {**said.configuration, **said.secrets}
+        self._prepared = _Prepared(version, found, values, bytes.fromhex(said.disk_key))
         return self._prepared
 
     def _sandbox(self, prepared: _Prepared, namespace: str) -> Sandbox:
@@ -207,23 +211,25 @@ class Instance:
         specification = Specification(
             name, uid, base, self._directory / "log", self.memory, cpu_percent=application.resources.cpu,
             accelerator=house.accelerator(base), application=prepared.software.disk,
-            disk=self._disk(application, uid), wire=wiring.wire(namespace),
+            disk=self._disk(application, uid, prepared.disk_key), disk_key=prepared.disk_key,
+            wire=wiring.wire(namespace, application),
         )  # fmt: skip
         return Sandbox(specification, house.runtime)
 
-    def _disk(self, application: Application, uid: int) -> Path | None:
-        """Its own disk, the one from before if that has the right size."""
+    def _disk(self, application: Application, uid: int, key: bytes) -> Path | None:
+        """Its own disk, encrypted; the one from before if that has the right size."""
         path, size = self._directory / "data", application.resources.disk
-        if path.exists() and path.stat().st_size != size << 20:
+        if path.exists() and not (size and disks.is_of(path, size, key)):
             self.log.say(clock.now(), "the disk has another size than before, and is empty")
             path.unlink()
         if size and not path.exists():
-            disks.make(path, size, uid)
+            disks.make(path, size, uid, key)
         return path if size else None
 
     def _start(self, sandbox: Sandbox, prepared: _Prepared) -> None:
-        templates, base = self._house.templates, sandbox.specification.image
-        snapshot = templates.get(base, self.memory, sandbox.specification.accelerator)
+        templates, specification = self._house.templates, sandbox.specification
+        wanted = specification.image, specification.memory, specification.accelerator
+        snapshot = templates.get(*wanted)
         launch = launching.launch(prepared.software.application, prepared.values)
         if snapshot is not None:
             try:
@@ -231,7 +237,7 @@ class Instance:
             except SandboxError as error:
                 if error.code == "sandbox-guest":  # it was there, and could not start this
                     raise
-                templates.forget(base, self.memory)
+                templates.forget(*wanted)
                 self._alert("template-unusable", f"a snapshot can't be restored: {error.message}")
             else:
                 return

@@ -118,6 +118,8 @@ class Runner:
 
     def _want(self, found: Mapping[str, Wanted]) -> None:
         with self._lock:
+            if not self._instances:
+                self._house.keep_only(found)
             for name, instance in self._instances.items():
                 instance.want(found.get(name))
             for name, wanted in found.items():
@@ -155,7 +157,7 @@ class Runner:
             }
             for one in standings
         ]  # fmt: skip
-        self._try(lambda client: client.report_instances(document))
+        self._try(lambda client: client.report_instances(document, self._house.room()))
 
     def _pass_logs_on(self) -> None:
         with self._lock:
@@ -213,7 +215,6 @@ class Runner:
             one.end()
         for one in instances:
             one.thread.join(10)
-        self._house.leave_nothing()
 
 
 def _fitting(lines: list[tuple[datetime, str]]) -> tuple[list[dict[str, Any]], list[tuple[datetime, str]]]:

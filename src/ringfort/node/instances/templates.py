@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ringfort.compute.errors import SandboxError
 from ringfort.compute.image import Image
+from ringfort.compute.machine import kind
 from ringfort.compute.sandbox import Sandbox, Specification
 from ringfort.compute.snapshots import Snapshot
 from ringfort.errors import RingfortError
@@ -40,15 +41,15 @@ class Templates:
     def get(self, image: Image, memory: int, accelerator: str) -> Snapshot | None:
         """The snapshot for guests of a size (MiB); None if there is none that fits."""
         try:
-            found = Snapshot.opened(self._place(image, memory))
+            found = Snapshot.opened(self._place(image, memory, accelerator))
             found.check(image, memory, 1, accelerator)
         except SandboxError:
             return None
         return found
 
-    def forget(self, image: Image, memory: int) -> None:
+    def forget(self, image: Image, memory: int, accelerator: str) -> None:
         """It does not work."""
-        shutil.rmtree(self._place(image, memory), ignore_errors=True)
+        shutil.rmtree(self._place(image, memory, accelerator), ignore_errors=True)
 
     def make(self, image: Image, memory: int, accelerator: str) -> None:
         """Make one, as far behind everything else as can be, unless it is there or somebody makes it just now.
@@ -61,7 +62,7 @@ class Templates:
         with self._alone() as is_alone:
             if not is_alone or self.get(image, memory, accelerator) is not None:
                 return
-            place = self._place(image, memory)
+            place = self._place(image, memory, accelerator)
             made = place.with_name(f".{place.name}")
             for old in (place, made):
                 shutil.rmtree(old, ignore_errors=True)
@@ -85,8 +86,8 @@ class Templates:
                 shutil.rmtree(made, ignore_errors=True)
             self._prune()
 
-    def _place(self, image: Image, memory: int) -> Path:
-        return self._directory / f"{image.inputs[:16]}-{memory}"
+    def _place(self, image: Image, memory: int, accelerator: str) -> Path:
+        return self._directory / f"{image.inputs[:16]}-{kind(accelerator)}-{memory}"
 
     def _prune(self) -> None:
         known = sorted(self._directory.glob("[0-9a-f]*-*"), key=lambda path: path.stat().st_mtime)

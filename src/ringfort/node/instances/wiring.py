@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network
 
+from ringfort.compute import bandwidth
 from ringfort.compute.application import Application
 from ringfort.compute.guest.netlink import Network
 from ringfort.compute.sandbox import NO_MAC, Wire
@@ -33,20 +34,22 @@ OUTER_MAC, INNER_MAC = "02:00:c0:00:00:01", NO_MAC
 _TUNSETPERSIST = 0x400454CB  # linux/if_tun.h
 
 
-def wire(namespace: str) -> Wire:
+def wire(namespace: str, application: Application) -> Wire:
     """The network card of the instance in a place."""
-    return Wire(namespace, TAP, INNER_MAC, Network((f"{INNER}/32",), (OUTER,), OUTER_MAC))
+    network = Network((f"{INNER}/32",), (OUTER,), OUTER_MAC)
+    return Wire(namespace, TAP, INNER_MAC, network, application.resources.bandwidth)
 
 
 def table(application: Application) -> str:
     """The rules that stand in a place's namespace while this application is in it, for nft. Pure."""
-    ports = sorted({endpoint.port for endpoint in application.endpoints})
+    ports = sorted({port for one in application.endpoints for port in (one.port, one.challenge_port) if port})
     called = f"ip daddr 127.0.0.1 tcp dport {{ {', '.join(map(str, ports))} }} dnat ip to {INNER}" if ports else ""
     lines = [
         f"table inet {TABLE}",
         f"delete table inet {TABLE}",
         f"table inet {TABLE} {{",
         "chain prerouting { type filter hook prerouting priority raw; policy accept;",
+        bandwidth.rule(TAP, application.resources.bandwidth),
         f'iifname "{TAP}" ether saddr {INNER_MAC} ip saddr {INNER} accept',
         f'iifname "{TAP}" counter drop',
         "}",
