@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select
 
 from ringfort.audit.keeping import Keeping
 from ringfort.audit.log import Log
 from ringfort.cli.main import ringfort
 from ringfort.control.client import CallRefusedError
+from ringfort.control.recording import value_digest
+from ringfort.control.tables import personal_values
 from ringfort.identity.names import Role
 from ringfort.identity.store import write_bundle, write_credential
 from tests.control.running import Ground, Running, running
@@ -62,6 +65,23 @@ def test_a_value_is_erased_everywhere_and_the_proofs_still_hold(audited_controll
     assert len(own["record"]["after"]["value"]["commitments"]) == 3
     assert "nora" not in json.dumps(own)
     assert sophie.call("POST", ERASURES, {"values": [NORA]}, reason="request 12") == {"erased": 0}
+
+
+def test_a_value_is_erased_beside_the_log_of_every_controller_whichever_is_asked(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    with witness(tmp_path / "witness") as port:
+        audited(ground, "controller-1", port)
+        with running(ground) as first, running(ground, "controller-2") as second:
+            for number in range(2):
+                call(first, number)
+            until(lambda: size(ground) == 2 and len(kept(ground)) == 2)
+            sophie = second.operator("sophie")  # controller-2 has no log: what it keeps is in the database
+            assert sophie.call("POST", ERASURES, {"values": [NORA]}, reason="request 15") == {"erased": 2}
+            until(lambda: kept(ground) == [])
+            with second.controller.database.reading() as connection:
+                left = connection.execute(select(personal_values.c.digest)).scalars().all()
+            assert value_digest(NORA) not in left
+            assert len(left) == 4, "where both calls came from, and who erased, from where"
 
 
 def test_what_is_erased_while_no_witness_cosigns_stays_erased(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from ringfort.audit.canonical import Json, canonical
 from ringfort.audit.personal import SALT_BYTES, Opening, Personal
 from ringfort.audit.records import Action, Record, State, Text
 from ringfort.control.callers import Caller, Kind
 from ringfort.control.calls import Change
 from ringfort.control.clock import to_number
-from ringfort.control.tables import audit_records
+from ringfort.control.tables import audit_records, personal_values
 
 _PEOPLE = (Kind.OPERATOR, Kind.CUSTOMER)
 
@@ -51,7 +52,16 @@ def record(connection: Connection, caller: Caller, reason: str, request: str, ch
             openings=openings_text(concealed.openings),
         )
     )
+    for opening in concealed.openings:
+        connection.execute(
+            insert(personal_values).values(commitment=opening.commitment, digest=value_digest(opening.value))
+        )
     return sequence
+
+
+def value_digest(value: Json) -> str:
+    """By what a personal value is found again."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def digest(content: bytes) -> str:

@@ -161,6 +161,15 @@ erasures = Table(
 )
 """Commitments in audit records whose values nobody may keep: each controller erases them beside its log."""
 
+personal_values = Table(
+    "personal_values",
+    metadata,
+    Column("commitment", Text, primary_key=True),
+    Column("digest", Text, nullable=False, index=True),
+)
+"""Which commitments are to the same personal value, whichever controller keeps it beside its log; until it is erased.
+``digest``: SHA-256 of its canonical JSON, hex."""
+
 leases = Table(
     "leases",
     metadata,

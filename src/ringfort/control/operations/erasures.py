@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from ringfort.audit.erasing import hidden_in
 from ringfort.audit.keeping import Keeping
@@ -13,9 +13,9 @@ from ringfort.control import models
 from ringfort.control.calls import Call, Change, Outcome
 from ringfort.control.errors import ProblemError, not_found
 from ringfort.control.performing import insert_once
-from ringfort.control.recording import openings_in, openings_text
+from ringfort.control.recording import openings_in, openings_text, value_digest
 from ringfort.control.serving import Served
-from ringfort.control.tables import audit_records, erasures
+from ringfort.control.tables import audit_records, erasures, personal_values
 
 
 def erase(served: Served, connection: Connection, call: Call) -> Outcome:
@@ -44,18 +44,22 @@ def _of_values(served: Served, connection: Connection, values: Iterable[str]) ->
     wanted = frozenset(values)
     if not wanted:
         return
-    for openings in connection.execute(
-        select(audit_records.c.openings).where(audit_records.c.openings != "")
-    ).scalars():
-        yield from (opening.commitment for opening in openings_in(openings) if opening.value in wanted)
-    if served.log is not None and (served.log / "private").is_dir():
+    digests = [value_digest(value) for value in wanted]
+    yield from connection.execute(
+        select(personal_values.c.commitment).where(personal_values.c.digest.in_(digests))
+    ).scalars()
+    if (
+        served.log is not None and (served.log / "private").is_dir()
+    ):  # what was carried there before there was the table
         with Keeping(served.log / "private") as keeping:
             for value in wanted:
                 yield from keeping.holding(value)
 
 
 def _drop(connection: Connection, commitments: frozenset[str]) -> None:
-    """What has not been carried to the log yet is not to arrive there."""
+    """What has not been carried to the log yet is not to arrive there, and nothing is to be found by the values."""
+    for one in commitments:
+        connection.execute(delete(personal_values).where(personal_values.c.commitment == one))
     waiting = select(audit_records.c.sequence, audit_records.c.openings).where(audit_records.c.openings != "")
     for row in connection.execute(waiting).all():
         openings = openings_in(row.openings)
