@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 from ringfort.lab import building, control, gates, netlink, netns, processes, state
 from ringfort.lab.changes import Changes
+from ringfort.node.hosting import memory_of
 
 
 def take_down(environment: str, progress: Callable[[str], None], *, dry_run: bool = False) -> Changes:
@@ -26,5 +28,7 @@ def take_down(environment: str, progress: Callable[[str], None], *, dry_run: boo
         progress(f"removing {len(changes.removed)} namespaces")
     for name in changes.removed:
         netns.delete(name)
+    for node in state.directory(environment).glob("control/nodes/*/state"):
+        shutil.rmtree(memory_of(node), ignore_errors=True)
     state.forget(environment)
     return changes
