@@ -146,6 +146,10 @@ def test_what_is_declared_no_longer_and_who_is_revoked_run_nothing(
     revoked = time.monotonic()
     until(lambda: shown(shop)[0][0] == "moved-2-p0")
     assert time.monotonic() - revoked < PATIENCE
+    places.withdraw(controller, "moved-2-p0", "moved-2")
+    until(lambda: shown(shop) == [("", "waiting")])
+    time.sleep(PATIENCE + 0.5)
+    assert not events(controller, "node-lost", "moved-2")  # it is no hypervisor any more, and need not say anything
 
 
 @pytest.mark.parametrize("nodes", [{"room-1": "roomy roomy", "room-2": "roomy"}], indirect=True)

@@ -9,7 +9,7 @@ others stay healthy.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -152,6 +152,9 @@ class _Ground:
         self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
         self._room = {name: node.room for name, node in self._nodes.items()}
         self._places = {one.name: one for one in sorted(places, key=lambda one: one.name)}
+        self._of: defaultdict[str, list[Place]] = defaultdict(list)
+        for one in self._places.values():
+            self._of[one.customer].append(one)
         self._free = set(self._places)
         self._on_node: Counter[tuple[str, str, str]] = Counter()
         self._in_domain: Counter[tuple[str, str, str]] = Counter()
@@ -200,7 +203,7 @@ class _Ground:
 
     def why(self, one: Instance) -> Reason:
         """Why there is no place for an instance."""
-        mine = [here for here in self._places.values() if here.customer == one.customer]
+        mine = self._of[one.customer]
         fitting = [here for here in mine if one.may_have(here)]
         if not fitting:
             return Reason.PORTS if mine else Reason.NONE_DECLARED
@@ -231,9 +234,8 @@ class _Ground:
                 yield one
 
     def _open(self, one: Instance) -> Iterator[Place]:
-        for name in sorted(self._free):
-            here = self._places[name]
-            if here.node in self._nodes and one.may_have(here):
+        for here in self._of[one.customer]:
+            if here.name in self._free and here.node in self._nodes and one.may_have(here):
                 yield here
 
     def _declared(self, one: Instance) -> Place | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from ringfort.compute.placement import Node, Place, Reason, Size
 from ringfort.control.application_tables import hosting
@@ -112,6 +112,11 @@ def beats(connection: Connection) -> dict[str, int]:
     """The signs of life of nodes that aren't missed."""
     rows = connection.execute(select(hosting.c.node, hosting.c.beats).where(hosting.c.lost == 0))
     return {row.node: row.beats for row in rows}
+
+
+def forget(connection: Connection, node: str) -> None:
+    """Watch a node no longer: it has no places."""
+    connection.execute(delete(hosting).where(hosting.c.node == node))
 
 
 def lost_nodes(connection: Connection) -> frozenset[str]:

@@ -20,7 +20,7 @@ from ringfort.control.calls import Change
 from ringfort.control.clock import now as clock
 from ringfort.control.clock import to_number
 from ringfort.control.database import Database
-from ringfort.control.hosting import HOSTING, WORDS, beats, miss
+from ringfort.control.hosting import HOSTING, WORDS, beats, forget, is_hypervisor, miss
 from ringfort.control.operations.arranging import EDGE, topic_of
 from ringfort.control.operations.events import add_event
 from ringfort.control.operations.placements import Placement, placements
@@ -87,9 +87,11 @@ class Placer:
             return lost, bool(placements(self._served, connection, to_number(clock())))
 
     def _settle(self, lost: Mapping[str, int], connection: Connection) -> None:
-        now = clock()
+        now, environment = clock(), self._served.environment(connection)
         for node, seen in sorted(lost.items()):
-            if miss(connection, node, seen):
+            if not is_hypervisor(environment, node):  # it was one, and has nothing more to say
+                forget(connection, node)
+            elif miss(connection, node, seen):
                 self._missed(connection, node, now)
         found = placements(self._served, connection, to_number(now))
         going = [one.row.name for one in found if one.moves]
