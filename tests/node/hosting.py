@@ -25,6 +25,9 @@ from tests.control.running import DOMAIN, Ground, Running, running
 from tests.control.shops import Customer, customer
 
 NODE = "metal-1"
+ADDRESS, CALLED = "10.1.3.9", "10.1.9.9"
+"""Of a place, and of somebody beyond it."""
+
 PATIENCE = 60.0
 
 
@@ -52,6 +55,9 @@ class World:
 
     def space(self, place: str) -> str:
         return f"rf-{self.name}.{place}"
+
+    def outside(self, place: str) -> str:
+        return f"{self.space(place)}.o"
 
     def configure(self) -> None:
         lines = [
@@ -159,7 +165,7 @@ class World:
         if self.process is not None and self.process.poll() is None:
             self.stop()
         shutil.rmtree(memory_of(self.state), ignore_errors=True)
-        for space in (*self.spaces.values(), *map(self.space, self.names)):
+        for space in (*self.spaces.values(), *map(self.space, self.names), *map(self.outside, self.names)):
             netns.delete(space)
 
 
@@ -174,7 +180,8 @@ def world(directory: Path) -> Iterator[World]:
                 netns.create(space, made.name)
             for place in made.names:
                 netns.create(made.space(place), made.name)
-                _address(made.space(place))
+                netns.create(made.outside(place), made.name)
+                _address(made.space(place), made.outside(place))
             made.configure()
             made.enrol()
             made.start()
@@ -183,8 +190,17 @@ def world(directory: Path) -> Iterator[World]:
             made.close()
 
 
-def _address(space: str) -> None:
-    """What the lab or an operator gives a place: its loopback, and an interface with its address."""
-    commands = ["link set lo up", "link add eth0 type veth peer name peer", "addr add 10.1.3.9/32 dev eth0"]
-    for words in (*commands, "link set eth0 up"):
-        subprocess.run(["ip", "-n", space, *words.split()], check=True)
+def _address(space: str, outside: str) -> None:
+    """What the lab or an operator gives a place: its loopback, and an interface with its address; here also somebody
+    whom it can call."""
+    for name, words in (
+        (space, "link set lo up"),
+        (space, f"link add eth0 type veth peer name peer netns {outside}"),
+        (space, f"addr add {ADDRESS}/32 dev eth0"),
+        (outside, f"addr add {CALLED}/32 dev peer"),
+        (space, "link set eth0 up"),
+        (outside, "link set peer up"),
+        (space, f"route add {CALLED}/32 dev eth0"),
+        (outside, f"route add {ADDRESS}/32 dev peer"),
+    ):
+        subprocess.run(["ip", "-n", name, *words.split()], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,18 +21,26 @@ from ringfort.node.instances import wiring
 from ringfort.node.instances.house import House
 from ringfort.node.instances.life import DRAIN_SECONDS
 from tests.compute.bundles import bundle, file
-from tests.node.hosting import World, world
+from tests.node.hosting import ADDRESS, CALLED, World, world
 
 pytestmark = pytest.mark.lab
 
 SHOP = """
-import os, sys
+import os, socket, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 BOOK = Path("/data/book")
+def call(port):
+    try:
+        with socket.create_connection(("10.1.9.9", port), timeout=1) as connection:
+            return connection.recv(100).decode()
+    except OSError as error:
+        return type(error).__name__
 class Page(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path == "/calls":
+            return self.answer(" ".join(f"{port} {call(port)}" for port in (5000, 5001)))
         self.answer(f"%(version)s {os.environ['GREETING']} {BOOK.read_text() if BOOK.exists() else ''}")
     def do_POST(self):
         with BOOK.open("wb") as file:
@@ -62,8 +71,8 @@ health: {path: /, interval: 1, timeout: 1}
 """
 
 
-def software(version: str) -> bytes:
-    return bundle(file("app.yaml", APP.encode()), file("shop.py", (SHOP % {"version": version}).encode()))
+def software(version: str, more: str = "") -> bytes:
+    return bundle(file("app.yaml", (APP + more).encode()), file("shop.py", (SHOP % {"version": version}).encode()))
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +121,35 @@ def test_a_virtual_machine_that_is_killed_is_started_again_with_its_disk(host: W
 def test_an_instance_that_is_told_another_version_drains_first(host: World) -> None:
     place = host.place()
     begin = time.monotonic()
-    host.acme.deploy(software("second"))
+    host.acme.deploy(software("second", "egress: [{to: 10.1.9.9/32, ports: [5000]}]\n"))
     answers = []
     host.until(lambda: answers.append((time.monotonic() - begin, host.ask(place))) or "second" in answers[-1][1][1])
     served = [at for at, (_, text) in answers if text.startswith("first")]
     assert max(served) >= DRAIN_SECONDS - 0.5
     assert all(status == 200 for at, (status, _) in answers if at < DRAIN_SECONDS - 0.5)
     assert answers[-1][1] == (200, "second CustomersOwnWords kept through it")
+
+
+def test_an_instance_calls_what_it_declared_under_its_place_s_address_and_nothing_else(host: World) -> None:
+    place = host.place()
+    with inside(host.outside(place)):
+        servers = [socket.create_server((CALLED, port)) for port in (5000, 5001)]
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, caller = server.accept()
+            connection.sendall(f"hears {caller[0]}".encode())
+            connection.close()
+
+    threads = [threading.Thread(target=serve, args=(server,)) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        assert host.ask(place, "/calls") == (200, f"5000 hears {ADDRESS} 5001 TimeoutError")
+    finally:
+        for server in servers:
+            server.shutdown(socket.SHUT_RDWR)
+            server.close()
 
 
 def test_nothing_of_a_customer_s_is_on_a_disk_of_the_node_s(host: World) -> None:
