@@ -51,6 +51,7 @@ application:configure        customer@itself
 application:operate          customer@itself
 application:remove           customer@itself
 node:run                     node@itself
+public-name:read             service
 instance:list                network-operator security-officer auditor
 instance:stop                network-operator
 instance:move                network-operator

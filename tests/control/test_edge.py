@@ -15,16 +15,27 @@ from sqlalchemy import select
 
 from ringfort.control.application_tables import public_certificates
 from ringfort.control.client import CallRefusedError, Client
+from ringfort.control.owners import Owners
 from ringfort.environment.load import load_text
 from ringfort.gateway.acme import files
 from ringfort.identity.certificates import new_key
+from ringfort.identity.names import Role
 from tests.control.places import beat, placed
 from tests.control.publications import Approvers
 from tests.control.running import DOMAIN, Ground, Running, csr, running
 from tests.control.shops import Customer, customer, own_certificate
 from tests.environment.gatewayed import GATEWAYED
 
-ENVIRONMENT = load_text(f"environment: gate{GATEWAYED}".replace("gate.example", DOMAIN))
+ACME = {
+    "plain: gateway-plain}": "plain: gateway-plain, acme: acme, acme-name: certificates.acme.example}",
+    "hosts:\n": "hosts:\n  certifier: {site: north, segment: admin, services: [acme]}\n",
+    "\nservices:\n": "\nservices:\n  acme: {protocol: tcp, ports: [8443], tls: mutual}\n",
+    "\nflows:\n": "\nflows:\n  - {from: gateway, to: acme}\n  - {from: acme, to: gateway-plain}\n",
+}
+TEXT = f"environment: gate{GATEWAYED}".replace("gate.example", DOMAIN)
+for _before, _after in ACME.items():
+    TEXT = TEXT.replace(_before, _after, 1)
+ENVIRONMENT = load_text(TEXT)
 EDGE = "/v1/nodes/gate/edge"
 ENDPOINTS = """\
   [{name: web, port: 8080, public-name: acme.example, hsts: true},
@@ -45,7 +56,10 @@ class World:
     acme: Customer
 
     def edge(self) -> dict[str, dict[str, Any]]:
-        return {one["name"]: one for one in self.gate.get(EDGE)["endpoints"]}
+        found = {one["name"]: one for one in self.gate.get(EDGE)["endpoints"]}
+        certificates = found.pop("certificates.acme.example")
+        assert [server["name"] for server in certificates["servers"]] == ["certifier"]
+        return found
 
     def leaving(self) -> dict[str, bool]:
         return {one["name"]: one["leaving"] for one in self.edge()["acme.example"]["servers"]}
@@ -192,3 +206,18 @@ def test_the_platforms_certificates_are_for_names_that_ask_for_them_and_keys_of_
     with pytest.raises(CallRefusedError) as refused:
         world.metal.call("POST", "/v1/nodes/metal-1/edge/certificates/acme.example", {"csr": csr(key)})
     assert refused.value.code == "not-the-gateway"
+
+
+def test_the_acme_server_alone_is_told_whose_a_name_is_and_has_a_name_of_its_own(world: World) -> None:
+    acme = world.controller.client(Role.SERVICE, "acme")
+    owners = Owners(acme)
+    assert owners.customer_of("inside.acme.example") == "acme"
+    assert owners.customer_of("nobodys.acme.example") is None
+    others = {world.controller.client(Role.SERVICE, "guests"): "not-the-acme-server", world.gate: "forbidden"}
+    others[world.controller.operator("nora")] = "forbidden"
+    for client, code in others.items():
+        with pytest.raises(CallRefusedError) as refused:
+            client.get("/v1/public-names/inside.acme.example")
+        assert refused.value.code == code
+    made = world.gate.call("POST", f"{EDGE}/certificates/certificates.acme.example", {"csr": csr(new_key())})
+    assert "BEGIN CERTIFICATE" in made["chain"]

@@ -20,6 +20,7 @@ from tests.control.running import REPORT, Running, customer_key
 from tests.control.shops import Customer
 
 ELSEWHERE = {"fetchLog": "not-found", "awaitEdge": "not-the-gateway", "readEdgeCertificate": "not-the-gateway"}
+ELSEWHERE |= {"readPublicName": "forbidden"}
 """What is read in tests of its own: here there is no audit log, and no gateway."""
 
 

@@ -75,3 +75,32 @@ def test_certificates_there_are_the_customers() -> None:
 def test_a_slip_of_the_pen_is_told_once_with_the_nearest_name() -> None:
     problem = only_problem(GOOD.replace("service: gateway,", "service: §gatewy,", 1))
     assert (problem.code, problem.hint) == ("unknown-service", "did you mean 'gateway'?")
+
+
+ACME = GOOD.replace("plain: gateway-plain}", "plain: gateway-plain, acme: acme, acme-name: acme.shop.example}", 1)
+ACME = ACME.replace("hosts:\n", "hosts:\n  certifier: {site: north, segment: admin, services: [acme]}\n", 1)
+ACME = ACME.replace("\nservices:\n", "\nservices:\n  acme: {protocol: tcp, ports: [8443], tls: mutual}\n", 1)
+WAYS = "  - {from: gateway, to: acme}\n  - {from: acme, to: gateway-plain}\n"
+ACME = ACME.replace("\nflows:\n", f"\nflows:\n{WAYS}", 1)
+
+
+def test_the_gateway_answers_for_the_acme_server() -> None:
+    gateway = load_text(ACME).gateway
+    assert gateway is not None
+    assert (gateway.acme, gateway.acme_name) == ("acme", "acme.shop.example")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        ("acme: acme,", "acme: certifier,", "unknown-service"),
+        (", acme-name: acme.shop.example", "", "acme-half"),
+        (", plain: gateway-plain", "", "acme-half"),
+        ("acme: acme, ", "", "acme-half"),
+        ("  - {from: gateway, to: acme}\n", "", "acme-unreachable"),
+        ("  - {from: acme, to: gateway-plain}\n", "", "acme-unreachable"),
+    ],
+)
+def test_an_acme_server_that_could_not_do_its_work_is_refused(before: str, after: str, code: str) -> None:
+    assert before in ACME
+    assert code in {problem.code for problem in problems_of(ACME.replace(before, after, 1))}

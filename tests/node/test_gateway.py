@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
@@ -14,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from ringfort.environment.load import load_text
 from ringfort.gateway import process, runtime
+from ringfort.node.gates import gate_from_json, gate_of, gate_to_json
 from ringfort.node.public import read
 from tests.control.places import placed
 from tests.control.shops import own_certificate
+from tests.environment.floated import FLOATED
 from tests.node.gated import HOST, World, until, world
 
 ENDPOINTS = """\
@@ -176,3 +180,12 @@ def test_paths_of_certificates_lead_nowhere_else(tmp_path: Path) -> None:
     found = read({"revision": "r", "endpoints": [{**ROW, "name": "../../x.example"}]})
     assert found.refused.keys() == {"../../x.example"}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_gateway_host_answers_at_the_addresses_that_float_too() -> None:
+    environment = load_text(f"environment: float{FLOATED}")
+    gate = gate_of(environment, "gate-1")
+    assert gate is not None
+    assert gate.addresses == (*environment.hosts["gate-1"].addresses, *environment.floating["gate-n"].addresses)
+    assert gate_from_json(json.loads(json.dumps(gate_to_json(gate)))) == gate
+    assert gate_of(environment, "control") is None

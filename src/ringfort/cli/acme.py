@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ringfort.cli.calling import perhaps_connected, platform_client
 from ringfort.cli.output import notices
 from ringfort.cli.signing import PASSPHRASE_FILE, passphrase
 
 if TYPE_CHECKING:
+    from ringfort.gateway.acme.names import Names
     from ringfort.gateway.acme.validation import Gateway
 
 AUTHORITY = click.option(
@@ -24,8 +26,9 @@ AUTHORITY = click.option(
     epilog="""\b
 Examples:
   ringfort acme init -a public --owner "Shop Hosting" --domain shop.example
-  ringfort acme serve -a public --database sqlite:////var/lib/ringfort/acme.db --names names.json \\
-      --url https://acme.shop.example --gateway 198.51.100.5 --listen 10.10.5.10:8080 --edge 10.10.1.2
+  ringfort acme serve -a public --database sqlite:////var/lib/ringfort/acme.db \\
+      --controller 10.10.5.10:9440 --credential acme.pem --bundle bundle.pem \\
+      --url https://acme.shop.example --gateway 198.51.100.5 --listen 127.0.0.1:8443 --edge 127.0.0.1
 """
 )
 def command() -> None:
@@ -78,13 +81,15 @@ def issuer(directory: Path, domains: tuple[str, ...], passphrase_file: str | Non
 @command.command(
     epilog="""\b
 Example:
-  ringfort acme serve -a public --database sqlite:////var/lib/ringfort/acme.db --names names.json \\
-      --url https://acme.shop.example --gateway 198.51.100.5 --listen 10.10.5.10:8080 --edge 10.10.1.2
+  ringfort acme serve -a public --database sqlite:////var/lib/ringfort/acme.db \\
+      --controller 10.10.5.10:9440 --credential acme.pem --bundle bundle.pem \\
+      --url https://acme.shop.example --gateway 198.51.100.5 --listen 127.0.0.1:8443 --edge 127.0.0.1
 """
 )
 @AUTHORITY
 @click.option("--database", required=True, metavar="URL", help="sqlite:////PATH or postgresql://USER@HOST/NAME")
-@click.option("--names", required=True, type=click.Path(path_type=Path), help="JSON: public name -> customer.")
+@click.option("--names", type=click.Path(path_type=Path), help="Without a controller: JSON, public name -> customer.")
+@perhaps_connected
 @click.option("--url", required=True, metavar="URL", help="Where clients find it; without a slash at the end.")
 @click.option(
     "--gateway", "gateways", multiple=True, required=True, metavar="ADDRESS[:PORT]", help="Names are asked there."
@@ -94,16 +99,21 @@ Example:
 def serve(
     directory: Path,
     database: str,
-    names: Path,
+    names: Path | None,
+    controller: str | None,
+    credential: Path | None,
+    bundle: Path | None,
     url: str,
     gateways: tuple[str, ...],
     listen: str,
     edges: tuple[str, ...],
 ) -> None:
-    """Run the server behind the edge until it is told to stop (SIGTERM)."""
+    """Run the server behind the edge until it is told to stop (SIGTERM).
+
+    Whose names there are, a controller says; the certificate is the ACME server's own, kept by its machine's node.
+    """
     from ringfort.gateway.acme import files
     from ringfort.gateway.acme.database import Database
-    from ringfort.gateway.acme.names import FileNames
     from ringfort.gateway.acme.running import run
     from ringfort.gateway.acme.server import Server
     from ringfort.gateway.acme.service import Service
@@ -112,8 +122,22 @@ def serve(
         raise click.BadParameter("begins with https:// and has no slash at the end", param_hint="--url")
     asked = [_gateway(text) for text in gateways]
     host, port = _place(listen, "--listen")
-    service = Service(Database(database), files.read(directory), FileNames(names), lists=f"{url}/revoked.crl")
+    known = _names(names, controller, credential, bundle)
+    service = Service(Database(database), files.read(directory), known, lists=f"{url}/revoked.crl")
     run(Server(service, url, asked, trusted=edges), host, port)
+
+
+def _names(file: Path | None, controller: str | None, credential: Path | None, bundle: Path | None) -> Names:
+    from ringfort.control.owners import Owners
+    from ringfort.gateway.acme.names import FileNames
+
+    if (file is None) == (controller is None):
+        raise click.UsageError("say who knows whose names there are: --controller, or --names")
+    if file is not None:
+        return FileNames(file)
+    if controller is None or bundle is None:
+        raise click.UsageError("a controller is believed by its certificate: --bundle FILE")
+    return Owners(platform_client(controller, credential, bundle))
 
 
 def _place(text: str, option: str) -> tuple[str, int]:

@@ -109,7 +109,8 @@ def status(configuration: Path, format_: str) -> int:
     else:
         _tell(known.name, said, runs)
     is_well = runs and said is not None and said["state"] == "confirmed"
-    return 0 if is_well and said is not None and not any(said.get("points", {}).values()) else 1
+    troubles = {**said.get("points", {}), **said.get("gateway", {})} if said is not None else {}
+    return 0 if is_well and not any(troubles.values()) else 1
 
 
 def _tell(name: str, said: dict[str, Any] | None, runs: bool) -> None:
@@ -125,6 +126,8 @@ def _tell(name: str, said: dict[str, Any] | None, runs: bool) -> None:
         click.echo(f"{device}: {digest[:16]}")
     for host, trouble in said.get("points", {}).items():
         click.echo(f"callers of {host}: {trouble or 'checked'}")
+    for host, trouble in said.get("gateway", {}).items():
+        click.echo(f"public names at {host}: {trouble or 'answered'}")
     if said["taken-back"]:
         click.echo(f"taken back: {said['taken-back']}")
     for table in said["foreign"]:

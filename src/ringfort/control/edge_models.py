@@ -43,6 +43,12 @@ class WantedEdge(Answer):
     endpoints: list[EdgeEndpoint]
 
 
+class PublicNameOwner(Answer):
+    """Whose a public name is."""
+
+    customer: str = Field(description="Empty for nobody's.")
+
+
 class EdgeSigningForm(Form):
     """A request for a certificate."""
 

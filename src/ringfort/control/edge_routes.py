@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ringfort.control import edge_models as models
 from ringfort.control.application_models import WantedQuery
-from ringfort.control.operation import BYTES, Operation, alone, customer, node, plain, with_served
+from ringfort.control.operation import BYTES, Operation, alone, customer, node, plain, platform, with_served
 from ringfort.control.operations import edge, public_certificates
 from ringfort.control.operations.arranging import EDGE as TOPIC
 
@@ -26,6 +26,10 @@ EDGE: tuple[Operation, ...] = (
         "POST", f"{_EDGE}/certificates/{{public}}", "issueEdgeCertificate",
         "A certificate of the platform's for a public name and a key of a gateway host.", "node:run",
         models.EdgeCertificate, node, change=with_served(edge.issue), form=models.EdgeSigningForm, status=201,
+    ),
+    Operation(
+        "GET", "/v1/public-names/{public}", "readPublicName", "Whose a public name is, for the ACME server.",
+        "public-name:read", models.PublicNameOwner, platform, edge.read_owner,
     ),
     Operation(
         "GET", _OWN, "listPublicCertificates", "The customer's own certificates for public names; no keys.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+from ringfort.environment.floating import held_by
 from ringfort.environment.model import Address, Environment
 
 
@@ -14,7 +15,7 @@ class Gate:
     """A host of the gateway.
 
     Attributes:
-        addresses: where it answers.
+        addresses: where it answers: its own, and those that float, whether it holds them now or not.
         tls_port, plain_port: under TLS, and in plain HTTP or 0.
         service: whose certificate it shows to instances; ``identity`` is the name in it.
     """
@@ -33,7 +34,8 @@ def gate_of(environment: Environment, name: str) -> Gate | None:
         return None
     service = environment.services[gateway.service]
     plain = environment.services[gateway.plain].ports[0].first if gateway.plain else 0
-    addresses = environment.hosts[name].addresses
+    shared = [one for one in held_by(environment, name) if gateway.service in one.services]
+    addresses = (*environment.hosts[name].addresses, *(address for one in shared for address in one.addresses))
     return Gate(addresses, service.ports[0].first, plain, service.name, service.identity)
 
 

@@ -1,4 +1,4 @@
-"""What is public: told to the gateway's hosts, for the instances at their own site and for nothing else."""
+"""What is public: told to the gateway's hosts, for the instances that they may call and for nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ringfort.control.clock import to_time
 from ringfort.control.errors import ProblemError, not_found
 from ringfort.control.operations.applications import description_of
 from ringfort.control.serving import Served, hosts_of
-from ringfort.environment.model import Environment, Host
+from ringfort.environment.model import Address, Environment, Host
 from ringfort.gateway.edge.certificates import OwnCertificate, material
 from ringfort.gateway.edge.model import EdgeError, Health
 from ringfort.identity.certificates import to_pem
@@ -29,14 +29,31 @@ from ringfort.identity.errors import IdentityError
 from ringfort.identity.requests import read_request
 
 OWN, PLATFORM = "certificate", "platform"
+ACME = "ringfort.acme"
+"""As whose the ACME server's visitors count: no customer has a name with a dot."""
 
 
 def wanted_at(served: Served, connection: Connection, call: Call) -> models.WantedEdge:
     """All that is public at the site of a node's gateway hosts."""
     environment, hosts = _gateway(served, connection, call)
-    endpoints = list(_Public(served, connection, environment, hosts[0]).endpoints())
+    public = _Public(served, connection, environment, hosts[0])
+    acme = public.acme()
+    endpoints = [*([] if acme is None else [acme]), *public.endpoints()]
     text = json.dumps([one.model_dump(mode="json") for one in endpoints], sort_keys=True)
     return models.WantedEdge(revision=hashlib.sha256(text.encode()).hexdigest(), endpoints=endpoints)
+
+
+def read_owner(served: Served, connection: Connection, call: Call) -> models.PublicNameOwner:
+    """Whose a public name is, for the ACME server."""
+    environment = served.environment(connection)
+    gateway = environment.gateway if environment is not None else None
+    if environment is None or gateway is None or not gateway.acme:
+        raise ProblemError(403, "not-the-acme-server", "there is no ACME server in what is published")
+    if call.caller.identity != environment.services[gateway.acme].identity:
+        raise ProblemError(403, "not-the-acme-server", f"{call.caller.identity} is not the ACME server")
+    name = call.parameters["public"]
+    owner = connection.execute(select(public_names.c.customer).where(public_names.c.name == name)).scalar()
+    return models.PublicNameOwner(customer=owner or "")
 
 
 def has_news(query: WantedQuery, answer: models.WantedEdge) -> bool:
@@ -91,20 +108,46 @@ class _Public:
         )
         self._certificates = {(row.customer, row.name): row.digest for row in own}
         self._here: dict[tuple[str, str], list[Row[Any]]] = {}
+        within = _within_reach(environment, gate)
         for row in connection.execute(select(instances).where(instances.c.place != "").order_by(instances.c.place)):
-            place = environment.hosts.get(row.place)
-            if place is not None and place.site == gate.site:
+            if row.place in within:
                 self._here.setdefault((row.customer, row.application), []).append(row)
+
+    def acme(self) -> models.EdgeEndpoint | None:
+        """The platform's ACME server, as one more name; None where there is none."""
+        gateway = self._environment.gateway
+        if gateway is None or not gateway.acme:
+            return None
+        service = self._environment.services[gateway.acme]
+        port = service.ports[0].first
+        servers = [
+            models.EdgeServer(name=name, address=address, port=port, leaving=False)
+            for name in service.hosts
+            if (address := self._address(name)) is not None
+        ]
+        return models.EdgeEndpoint(
+            name=gateway.acme_name,
+            customer=ACME,
+            application=ACME,
+            tls="platform",
+            hsts=False,
+            health="",
+            challenge_port=0,
+            certificate="",
+            servers=servers,
+        )
 
     def endpoints(self, customer: str = "", application: str = "") -> Iterable[models.EdgeEndpoint]:
         """The public names of all applications, or of one."""
         every = select(applications).where(applications.c.deployment > 0)
         if application:
             every = every.where(applications.c.customer == customer, applications.c.name == application)
+        gateway = self._environment.gateway
+        acme = gateway.acme_name if gateway is not None else ""
         for row in self._connection.execute(every.order_by(applications.c.customer, applications.c.name)):
             said = self._description(row.customer, row.name, row.deployment)
             for endpoint in said.get("endpoints", []):
-                if endpoint.get("public-name"):
+                if endpoint.get("public-name", "") not in ("", acme):
                     yield self._endpoint(row, said, endpoint)
 
     def _endpoint(self, row: Row[Any], said: dict[str, Any], endpoint: dict[str, Any]) -> models.EdgeEndpoint:
@@ -127,11 +170,16 @@ class _Public:
         """A place, on the port of the version that the instance is told; None when that one has no such endpoint."""
         said = self._description(row.customer, row.application, row.deployment)
         ports = [one["port"] for one in said.get("endpoints", []) if one["name"] == endpoint]
-        families = {address.version for address in self._gate.addresses}
-        addresses = [one for one in self._environment.hosts[row.place].addresses if one.version in families]
-        if not ports or not addresses:
+        address = self._address(row.place)
+        if not ports or address is None:
             return None
-        return models.EdgeServer(name=row.place, address=addresses[0], port=ports[0], leaving=not _runs(row))
+        return models.EdgeServer(name=row.place, address=address, port=ports[0], leaving=not _runs(row))
+
+    def _address(self, host: str) -> Address | None:
+        """Where the gateway's hosts reach another; None without a common family."""
+        families = {address.version for address in self._gate.addresses}
+        found = [one for one in self._environment.hosts[host].addresses if one.version in families]
+        return found[0] if found else None
 
     def _description(self, customer: str, application: str, deployment: int) -> dict[str, Any]:
         if customer not in self._keys:
@@ -140,6 +188,13 @@ class _Public:
         if key is not None and mark not in self._said:
             self._said[mark] = description_of(self._connection, key, customer, application, deployment)
         return self._said.get(mark, {})
+
+
+def _within_reach(environment: Environment, gate: Host) -> set[str]:
+    """The hosts that a gateway host may call: places at every site to which a flow leads, for an update or a loss may
+    leave none at its own."""
+    flows = [flow for flow in environment.flows.values() if gate.name in flow.callers]
+    return {host for flow in flows for host in environment.services[flow.service].hosts}
 
 
 def _runs(row: Row[Any]) -> bool:
@@ -183,8 +238,11 @@ def _answered(served: Served, connection: Connection, call: Call, tls: str) -> m
     environment, hosts = _gateway(served, connection, call)
     name = call.parameters["public"]
     owned = connection.execute(select(public_names).where(public_names.c.name == name)).one_or_none()
+    public = _Public(served, connection, environment, hosts[0])
+    acme = public.acme()
+    if acme is not None and (acme.name, acme.tls) == (name, tls):
+        return acme
     if owned is not None:
-        public = _Public(served, connection, environment, hosts[0])
         for endpoint in public.endpoints(owned.customer, owned.application):
             if (endpoint.name, endpoint.tls) == (name, tls):
                 return endpoint
