@@ -15,6 +15,7 @@ from ringfort.audit.tiles import (
     bundle_path,
     entries_of,
     full_tile_hash,
+    rows_over,
     tile_path,
     tiles_of,
     width_at,
@@ -174,7 +175,7 @@ def test_tiles_hold_the_same_tree(size: int) -> None:
     stored = {
         (level, number): levels[level][number * 256 : number * 256 + width] for level, number, width in tiles_of(size)
     }
-    from_tiles = TileHashes(size, lambda level, number, _: stored[level, number])
+    from_tiles = TileHashes(size, lambda level, number, _: rows_over(stored[level, number]))
     frontier = Frontier()
     for item in hashes:
         frontier.append(item)

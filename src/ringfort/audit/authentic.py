@@ -12,8 +12,8 @@ from ringfort.audit.tiles import (
     LARGEST_TILE,
     WIDTH,
     TileHashes,
-    full_tile_hash,
     hashes_of,
+    rows_over,
     tile_path,
     width_at,
 )
@@ -54,12 +54,13 @@ class AuthenticTiles:
     def __init__(self, files: Files, checkpoint: Checkpoint) -> None:
         self._files = files
         self._size = checkpoint.size
-        self._tiles: dict[tuple[int, int], Sequence[Hash]] = {}
+        self._tiles: dict[tuple[int, int], Sequence[Sequence[Hash]]] = {}
         level = 0
         while checkpoint.size >> (HEIGHT * level):
             count = checkpoint.size >> (HEIGHT * level)
             if count % WIDTH:
-                self._tiles[level, count // WIDTH] = read_tile(files, level, count // WIDTH, count % WIDTH)
+                partial = read_tile(files, level, count // WIDTH, count % WIDTH)
+                self._tiles[level, count // WIDTH] = rows_over(partial)
             level += 1
         edge = TileHashes(checkpoint.size, lambda level, number, _: self._tiles[level, number])
         if root(checkpoint.size, edge) != checkpoint.root:
@@ -72,10 +73,14 @@ class AuthenticTiles:
             UnauthenticError: the tile, or one above it, doesn't lead to the root.
             AuditError: a file is missing.
         """
+        return self.rows(level, number)[0]
+
+    def rows(self, level: int, number: int) -> Sequence[Sequence[Hash]]:
+        """The `rows_over` a tile. Raises as `tile` does."""
         known = self._tiles.get((level, number))
         if known is None:
-            known = read_tile(self._files, level, number, width_at(self._size, level, number))
-            if full_tile_hash(known) != self.hash_of(level, number):
+            known = rows_over(read_tile(self._files, level, number, width_at(self._size, level, number)))
+            if known[HEIGHT][0] != self.hash_of(level, number):
                 path = tile_path(level, number)
                 raise UnauthenticError(f"{path} was changed: it doesn't lead to the root of the checkpoint", path)
             self._tiles[level, number] = known
@@ -93,7 +98,7 @@ class AuthenticLog:
         self.files = files
         self.checkpoint = checkpoint
         self.tiles = AuthenticTiles(files, checkpoint)
-        self._hashes = TileHashes(checkpoint.size, lambda level, number, _: self.tiles.tile(level, number))
+        self._hashes = TileHashes(checkpoint.size, lambda level, number, _: self.tiles.rows(level, number))
 
     def bundle(self, number: int) -> list[bytes]:
         """The leaves of a bundle.

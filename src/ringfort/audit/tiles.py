@@ -69,10 +69,15 @@ def hashes_of(tile: bytes) -> list[Hash]:
 def full_tile_hash(hashes: Sequence[Hash]) -> Hash:
     """The hash of the complete subtree over the 256 hashes of a full tile."""
     assert len(hashes) == WIDTH
-    row = list(hashes)
-    while len(row) > 1:
-        row = [sha256(b"\1" + row[i] + row[i + 1]).digest() for i in range(0, len(row), 2)]
-    return row[0]
+    return rows_over(hashes)[HEIGHT][0]
+
+
+def rows_over(hashes: Sequence[Hash]) -> list[Sequence[Hash]]:
+    """The hashes of a tile and those of the complete subtrees over them, by height; a full tile has `HEIGHT` + 1."""
+    rows = [hashes]
+    while len(row := rows[-1]) > 1:
+        rows.append([sha256(b"\1" + row[i] + row[i + 1]).digest() for i in range(0, len(row) - 1, 2)])
+    return rows
 
 
 def bundle(entries: Iterable[bytes]) -> bytes:
@@ -102,13 +107,13 @@ class TileHashes:
 
     Args:
         size: leaves in the tree.
-        read: gives the hashes of a tile by level, number and width; they are taken as they are.
+        read: gives the `rows_over` a tile by level, number and width; they are taken as they are.
     """
 
-    def __init__(self, size: int, read: Callable[[int, int, int], Sequence[Hash]]) -> None:
+    def __init__(self, size: int, read: Callable[[int, int, int], Sequence[Sequence[Hash]]]) -> None:
         self._size = size
         self._read = read
-        self._rows: dict[tuple[int, int], list[Sequence[Hash]]] = {}
+        self._rows: dict[tuple[int, int], Sequence[Sequence[Hash]]] = {}
 
     def __call__(self, height: int, index: int) -> Hash:
         """The hash of the complete subtree at a height."""
@@ -117,8 +122,5 @@ class TileHashes:
         number = place // WIDTH
         rows = self._rows.get((level, number))
         if rows is None:
-            rows = self._rows[level, number] = [self._read(level, number, width_at(self._size, level, number))]
-        while len(rows) <= above:
-            row = rows[-1]
-            rows.append([sha256(b"\1" + row[i] + row[i + 1]).digest() for i in range(0, len(row) - 1, 2)])
+            rows = self._rows[level, number] = self._read(level, number, width_at(self._size, level, number))
         return rows[above][index - (number * WIDTH >> above)]

@@ -9,7 +9,17 @@ from ringfort.audit.authentic import AuthenticLog
 from ringfort.audit.checkpoint import Checkpoint
 from ringfort.audit.journal import sync_directory, sync_file
 from ringfort.audit.reading import Directory
-from ringfort.audit.tiles import HEIGHT, WIDTH, TileHashes, bundle, bundle_path, full_tile_hash, tile_path, width_at
+from ringfort.audit.tiles import (
+    HEIGHT,
+    WIDTH,
+    TileHashes,
+    bundle,
+    bundle_path,
+    full_tile_hash,
+    rows_over,
+    tile_path,
+    width_at,
+)
 from ringfort.audit.tree import Hash, leaf_hash, root
 
 
@@ -45,7 +55,7 @@ def extend(public: Path, old: Checkpoint, leaves: Sequence[bytes]) -> Checkpoint
                 fresh.append(full_tile_hash(hashes))
         level += 1
     written.sync()
-    return Checkpoint(old.origin, size, root(size, TileHashes(size, lambda at, number, _: edge[at, number])))
+    return Checkpoint(old.origin, size, root(size, TileHashes(size, lambda at, number, _: rows_over(edge[at, number]))))
 
 
 class _Writing:

@@ -18,7 +18,16 @@ from ringfort.audit.notes import LONGEST_NOTE
 from ringfort.audit.policy import NONE, Accepted, Policy
 from ringfort.audit.reading import Files, read_bundle
 from ringfort.audit.scanning import Scan, scan
-from ringfort.audit.tiles import WIDTH, TileHashes, checkpoint_path, full_tile_hash, hashes_of, tile_path, width_at
+from ringfort.audit.tiles import (
+    WIDTH,
+    TileHashes,
+    checkpoint_path,
+    full_tile_hash,
+    hashes_of,
+    rows_over,
+    tile_path,
+    width_at,
+)
 from ringfort.audit.tree import EMPTY_ROOT, Hash, leaf_hash, root
 
 MOST_FINDINGS = 1000
@@ -139,7 +148,7 @@ class _Scanned:
         if not all(it.complete for it in self._scans[: -(-size // WIDTH)]):
             return None
         try:
-            return root(size, TileHashes(size, self._row))
+            return root(size, TileHashes(size, lambda *tile: rows_over(self._row(*tile))))
         except (AuditError, IndexError):
             return None
 
