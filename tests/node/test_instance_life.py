@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from ringfort.compute.logs import LogFile
 from ringfort.errors import RingfortError
 from ringfort.node.errors import ControllerError
 from ringfort.node.instances import tail, wiring
-from ringfort.node.instances.house import House
+from ringfort.node.instances.house import House, kind_of
 from ringfort.node.instances.life import AGAIN_SECONDS, STEADY_SECONDS, Backoff, Health, State, Terms
-from ringfort.node.instances.runner import LARGEST_BODY, _fitting
+from ringfort.node.instances.runner import LARGEST_BODY, Runner, fitting
 from ringfort.node.instances.tail import Tail
 from ringfort.node.instances.wanted import Version, read
 
@@ -167,7 +168,44 @@ def test_lines_are_sent_in_calls_that_a_controller_takes() -> None:
     waiting = [(NOW, "\u20ac" * 4000) for _ in range(40)]
     sent = 0
     while waiting:
-        piece, waiting = _fitting(waiting)
+        piece, waiting = fitting(waiting)
         assert len(str(piece).encode("unicode-escape")) <= LARGEST_BODY + 1000
         sent += len(piece)
     assert sent == 40
+
+
+# --- the node ---
+
+
+def test_a_node_runs_no_instances_where_what_they_have_would_be_on_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n/dev/vdb /dev/shm/ringfort/x ext4 rw 0 0\n"
+    assert kind_of(Path("/dev/shm/ringfort"), mounts) == "tmpfs"
+    assert kind_of(Path("/var"), mounts) == kind_of(Path("/dev/shm/ringfort/x/y"), mounts) == "ext4"
+    monkeypatch.setattr("ringfort.node.instances.house.kind_of", lambda *_: "ext4")
+    with pytest.raises(RingfortError) as refused:
+        House("t", {}, lambda: None, root=tmp_path).prepare()  # type: ignore[arg-type, return-value]
+    assert refused.value.code == "not-in-memory"
+
+
+@pytest.mark.parametrize(
+    ("words", "ends", "kept"),
+    [
+        ("no answer: connection refused", "2100-01-01T00:00:00+00:00", True),
+        ("503 busy: later", "", True),
+        ("401 not-known: the certificate is revoked", "2100-01-01T00:00:00+00:00", False),
+        ("403 no-hypervisor: the environment in force declares no place", "2100-01-01T00:00:00+00:00", False),
+        ("no answer: certificate expired", "2020-01-01T00:00:00+00:00", False),
+    ],
+)
+def test_who_is_disowned_lets_its_instances_go_and_who_reaches_nobody_keeps_them(
+    words: str, ends: str, kept: bool
+) -> None:
+    house = House("t", {}, Silent)  # type: ignore[arg-type]
+    runner = Runner(house, lambda *_: None, threading.Event(), lambda: ends)
+    assert runner.is_disowned(ControllerError("refused-by-controller", words)) is not kept
+
+
+class Silent:
+    """A connection that nobody uses."""

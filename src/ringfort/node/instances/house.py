@@ -79,7 +79,7 @@ class House:
             RingfortError: they are not in memory: what customers have must not be on a disk in the clear.
         """
         passable(self.root)
-        if _kind_of(self.root) != _TMPFS:
+        if kind_of(self.root, Path("/proc/self/mounts").read_text()) != _TMPFS:
             hint = "mount a tmpfs there"
             raise RingfortError("not-in-memory", f"{self.root} is not in memory (tmpfs)", hint)
         passable(self.runtime)
@@ -169,10 +169,10 @@ def passable(directory: Path) -> None:
     directory.chmod(0o711)
 
 
-def _kind_of(path: Path) -> str:
-    """The type of the file system that a path is on."""
+def kind_of(path: Path, mounts: str) -> str:
+    """The type of the file system that a path is on, by what proc(5) lists as mounted. Pure."""
     found = ("", "")
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in mounts.splitlines():
         _, point, kind, *_ = line.split()
         if (path == Path(point) or Path(point) in path.parents) and len(point) >= len(found[0]):
             found = point, kind

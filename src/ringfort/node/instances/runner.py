@@ -97,7 +97,7 @@ class Runner:
             try:
                 known, found = wanting.read(self._hearing.instances(known, WAIT_SECONDS))
             except ControllerError as error:
-                if self._is_disowned(error):
+                if self.is_disowned(error):
                     known = ""
                     self._want({})
                 self._stop.wait(wait)
@@ -108,7 +108,7 @@ class Runner:
                 self._want(found)
         self._hearing.close()
 
-    def _is_disowned(self, error: ControllerError) -> bool:
+    def is_disowned(self, error: ControllerError) -> bool:
         """Whether it is known that nothing may run here, and not only that nobody answers: it is refused as a node or
         as a hypervisor, or its own certificate has ended."""
         if error.message.startswith(("401 ", "403 no-hypervisor")):
@@ -165,7 +165,7 @@ class Runner:
         for name, instance in instances.items():
             waiting = self._unsent.pop(name, None) or instance.log.lines(clock.now())
             while waiting:
-                piece, rest = _fitting(waiting)
+                piece, rest = fitting(waiting)
                 if not self._try(lambda client, name=name, piece=piece: client.write_log(name, piece)):  # type: ignore[misc]
                     self._unsent[name] = waiting
                     break
@@ -217,7 +217,7 @@ class Runner:
             one.thread.join(10)
 
 
-def _fitting(lines: list[tuple[datetime, str]]) -> tuple[list[dict[str, Any]], list[tuple[datetime, str]]]:
+def fitting(lines: list[tuple[datetime, str]]) -> tuple[list[dict[str, Any]], list[tuple[datetime, str]]]:
     """As many lines, as the API takes them, as fit into one call; and the rest."""
     found: list[dict[str, Any]] = []
     size = 0
