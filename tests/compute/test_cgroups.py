@@ -47,6 +47,20 @@ def test_version_1_has_a_group_for_each_controller(tmp_path: Path) -> None:
     assert (tmp_path / "cpu/ringfort/cpu.shares").read_text() == str(1024 * PROCESSORS)
 
 
+def test_how_much_of_a_processor_it_may_use_can_be_changed(
+    second: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first = tmp_path_factory.mktemp("first")
+    for kind in ("memory", "pids", "cpu"):
+        (first / kind).mkdir(parents=True)
+        (first / kind / "cgroup.procs").touch()
+    for root in (first, second):
+        cgroups.make("one", 240, 100, root).set_cpu(30)
+    assert (first / "cpu/ringfort/one/cpu.cfs_quota_us").read_text() == "30000"
+    assert (second / "ringfort/one/cpu.max").read_text() == "30000 100000"
+    assert (second / "ringfort/one/memory.max").read_text() == str(400 << 20)
+
+
 def test_where_there_are_no_groups_none_are_made(tmp_path: Path) -> None:
     assert cgroups.make("one", 240, 50, tmp_path).directories == ()
 

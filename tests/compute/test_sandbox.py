@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,8 @@ def namespace() -> Iterator[str]:
 def guest(ground: Ground, namespace: str) -> Iterator[Sandbox]:
     """A cold start: booted, not restored."""
     network = Network(("10.99.0.2/24",), ("10.99.0.1",))
-    specification = ground.specification("web", {"main.py": SERVER}, wire=wire(namespace, "tap0", network))
+    plugged = wire(namespace, "tap0", network)
+    specification = ground.specification("web", {"main.py": SERVER}, wire=plugged, cpu_percent=90)
     with ended(ground.sandbox(specification)) as sandbox:
         sandbox.start(Launch("python", ("/app/main.py",), environment={"GREETING": "hello"}))
         healthy(sandbox)
@@ -111,6 +113,19 @@ def test_its_jail_has_no_network_and_no_socket_with_a_name(guest: Sandbox) -> No
 def test_it_is_in_control_groups_that_bound_it(guest: Sandbox) -> None:
     groups = Path(f"/proc/{qemu_of(guest)}/cgroup").read_text()
     assert f"/ringfort/{guest.specification.name}" in groups
+
+
+def test_after_its_start_it_has_what_it_declares_of_a_processor(guest: Sandbox) -> None:
+    """It answers by now; that may have taken less than the time in which it has more."""
+    quotas = [path / "cpu.cfs_quota_us" for path in guest._groups.directories]
+    found = [path for path in quotas if path.exists()]
+    if not found:
+        pytest.skip("no control group of version 1 for the processor is to be had here")
+    until = time.monotonic() + 20
+    while found[0].read_text().strip() != "90000":
+        assert time.monotonic() < until
+        assert found[0].read_text().strip() == "100000"
+        time.sleep(0.1)
 
 
 def qemu_of(sandbox: Sandbox) -> int:

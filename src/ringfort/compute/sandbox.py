@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,10 @@ BOOT_SECONDS = 120.0
 ANSWER_SECONDS = 30.0
 HEALTH_SECONDS = 5.0
 """What a guest may take for an answer beyond the application's own time."""
+
+START_PERCENT, START_SECONDS = 100, 10.0
+"""For so long after its start an instance that declares less may use a whole processor: nothing is as much work as
+beginning. What it may use beside others is the same all the time."""
 
 ENTROPY_BYTES = 64
 KVM = Path("/dev/kvm")
@@ -74,7 +79,7 @@ class Specification:
         name: of the instance; names its directory, its control groups and its host.
         uid: the account of its QEMU, which no other process of the machine has.
         memory: MiB of the guest.
-        cpu_percent: of one processor, for all that the instance does.
+        cpu_percent: of one processor, for all that the instance does once it has started.
         application: its read-only disk; None for a guest that only waits.
         disk: its own disk, made by `disks.make`; None for none.
         disk_key: that it was made with; None if it is not encrypted.
@@ -119,6 +124,7 @@ class Sandbox:
         self._guest: Conversation | None = None
         self._groups = cgroups.Groups()
         self._started = False
+        self._calm: threading.Timer | None = None
 
     # From nothing to an instance.
 
@@ -201,6 +207,9 @@ class Sandbox:
             **{"host-name": specification.name},
         )
         self._started = True
+        self._calm = threading.Timer(START_SECONDS, self._groups.set_cpu, (specification.cpu_percent,))
+        self._calm.daemon = True
+        self._calm.start()
 
     # While it runs.
 
@@ -282,6 +291,10 @@ class Sandbox:
 
     def kill(self) -> None:
         """End the virtual machine at once; harmless when it has ended."""
+        if self._calm is not None:
+            self._calm.cancel()
+            self._calm.join()
+            self._calm = None
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -380,7 +393,8 @@ class Sandbox:
         self, files: Inside, memory: Path | None, given: Descriptors, filter_: int, key: int | None
     ) -> list[str]:
         specification = self.specification
-        self._groups = cgroups.make(specification.name, specification.memory, specification.cpu_percent)
+        at_first = max(specification.cpu_percent, START_PERCENT)
+        self._groups = cgroups.make(specification.name, specification.memory, at_first)
         readable = {files.kernel: specification.image.kernel, files.initrd: specification.image.initrd}
         readable[files.base] = specification.image.root
         writable = {}
