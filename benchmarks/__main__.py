@@ -16,6 +16,7 @@ MEASUREMENTS = (
     "benchmarks.node",
     "benchmarks.audit_log",
     "benchmarks.api",
+    "benchmarks.placing",
     "benchmarks.enforcement_point",
     "benchmarks.gateway",
     "benchmarks.sandbox",

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -182,6 +184,25 @@ def running(ground: Ground, name: str = "controller-1", policies: Policies | Non
         yield controller
     finally:
         controller.close()
+
+
+@contextmanager
+def process(ground: Ground, name: str) -> Iterator[tuple[subprocess.Popen[str], Endpoint]]:
+    """A controller in a process of its own."""
+    config = ground.settings(name)
+    with subprocess.Popen(
+        [sys.executable, "-m", "ringfort", "controller", "--config", str(config)], stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stderr is not None
+            for line in child.stderr:
+                if "listening for platform" in line:
+                    break
+            words = line.split()
+            yield child, Endpoint(words[words.index("on") + 1], int(words[-1]))
+        finally:
+            child.kill()
+            child.wait()
 
 
 def csr(key: ec.EllipticCurvePrivateKey) -> str:

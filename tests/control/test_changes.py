@@ -6,12 +6,8 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,7 @@ from ringfort.errors import RingfortError
 from ringfort.identity.certificates import new_key
 from ringfort.identity.names import Role
 from tests.control.places import Places, placed
-from tests.control.running import REPORT, Ground, Running, csr, customer_key
+from tests.control.running import REPORT, Ground, Running, csr, customer_key, process
 from tests.control.shops import Customer, own_certificate
 
 TOKEN = "/v1/enrolment-tokens"
@@ -246,25 +242,6 @@ def test_a_report_that_tells_nothing_new_is_no_change(controller: Running) -> No
 
 
 # -- several controllers, and their sudden ends ----------------------------------------------------------------------
-
-
-@contextmanager
-def process(ground: Ground, name: str) -> Iterator[tuple[subprocess.Popen[str], Endpoint]]:
-    """A controller in a process of its own."""
-    config = ground.settings(name)
-    with subprocess.Popen(
-        [sys.executable, "-m", "ringfort", "controller", "--config", str(config)], stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stderr is not None
-            for line in child.stderr:
-                if "listening for platform" in line:
-                    break
-            words = line.split()
-            yield child, Endpoint(words[words.index("on") + 1], int(words[-1]))
-        finally:
-            child.kill()
-            child.wait()
 
 
 def test_two_controllers_one_key_and_a_sudden_end(ground: Ground) -> None:

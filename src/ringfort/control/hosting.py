@@ -18,6 +18,10 @@ from ringfort.environment.model import Environment, Protocol
 PLENTY = Size(10**9, 10**9, 10**9)
 """The room of a node that doesn't say: its places are the limit."""
 
+CPU_SHARED = 4
+"""How many times over a node's processors are given away: what an application declares of them is a limit, seldom
+reached, and who reaches it gets its share. Memory and disks are given away once."""
+
 HOSTING = "hosting"
 """The topic of which nodes take instances."""
 
@@ -133,4 +137,7 @@ def miss(connection: Connection, node: str, seen: int) -> bool:
 
 
 def _room(text: str) -> Size:
-    return Size(**json.loads(text)) if text else PLENTY
+    if not text:
+        return PLENTY
+    room = json.loads(text)
+    return Size(room["cpu"] * CPU_SHARED, room["memory"], room["disk"])
