@@ -14,9 +14,14 @@ import pytest
 from cryptography import x509
 
 from ringfort.control.client import CallRefusedError, Client
+from ringfort.control.errors import ControlError
+from ringfort.control.performing import bump
+from ringfort.control.repository import DatabaseStore
+from ringfort.control.state import STALE_SECONDS
 from ringfort.identity.certificates import addresses, new_key, uris
 from ringfort.identity.names import Role
 from ringfort.publishing.fetching import NotThereError
+from ringfort.publishing.storing import METADATA
 from ringfort.publishing.trust import Accepted, Trust
 from tests.control.publications import Approvers
 from tests.control.running import Ground, Running, csr, running
@@ -137,3 +142,30 @@ def test_waiting_costs_no_processor_time(controller: Running) -> None:
         for thread in threads:
             thread.join()
     assert spent < 0.2
+
+
+def test_a_controller_that_was_given_the_approvers_root_takes_no_other(tmp_path: Path) -> None:
+    ground = Ground(tmp_path)
+    ours, others = Approvers(ground), Approvers(ground)
+    form, forged = ours.first(), others.first()
+    (ground.directory / "1.root.json").write_bytes(base64.b64decode(form["root"]))
+    settings = ground.settings()
+    settings.write_text(f'approvers_root = "1.root.json"\n{settings.read_text()}')
+    with running(ground) as controller:
+        nora = controller.operator("nora")
+        with pytest.raises(CallRefusedError) as refused:
+            nora.call("POST", PUBLICATIONS, forged, reason="CHG-1")
+        assert (refused.value.status, refused.value.code) == (422, "root-pinned")
+        assert nora.get("/v1/environment")["version"] == 0
+        assert nora.call("POST", PUBLICATIONS, form, reason="CHG-1")["version"] == 1
+        # whoever owns the database can put another root there: nothing of it is believed
+        with controller.controller.database.writing() as connection:
+            DatabaseStore(connection).write(METADATA, "1.root.json", base64.b64decode(forged["root"]))
+            bump(connection, ["environment"])
+        time.sleep(STALE_SECONDS + 2)
+        with pytest.raises(CallRefusedError) as unknown:
+            nora.get("/v1/nodes")
+        assert unknown.value.code == "state-unknown"
+    with pytest.raises(ControlError) as started, running(ground):
+        pass
+    assert started.value.code == "root-pinned"

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from aiohttp import web
 from securesystemslib.signer import Signer
@@ -77,7 +78,8 @@ class Controller:
         former = PlatformKey.read(settings.former_data_key) if settings.former_data_key is not None else None
         public = public_issuer(settings.public_authority) if settings.public_authority is not None else None
         self.served = Served(bundle.trust_domain, authority, online, log_directory, data_key, public, former)
-        self.watcher = Watcher(self.database)
+        self.served.approvers_root = _read_root(settings.approvers_root)
+        self.watcher = Watcher(self.database, self.served.approvers_root)
         self.watcher.state.configured = {
             name: Assignment.of(operator.roles, operator.sites) for name, operator in settings.operators.items()
         }
@@ -228,7 +230,7 @@ class Controller:
         connection.execute(delete(events).where(events.c.at < to_number(time - EVENTS_KEPT)))
         if self.served.online is not None:
             with contextlib.suppress(PublishingError):  # nothing published yet, or the key is another controller's
-                if Repository(DatabaseStore(connection)).refresh(self.served.online, time):
+                if Repository(DatabaseStore(connection, self.served.approvers_root)).refresh(self.served.online, time):
                     bump(connection, ["environment"])
 
     async def _renew(self) -> None:
@@ -250,3 +252,10 @@ class Controller:
                 identities.write_credential(self._settings.credential, new)
                 return new
         raise ControlError("renewal-impossible", "no authority here may renew the controller's certificate")
+
+
+def _read_root(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ControlError("root-unreadable", f"{path} can't be read: {error.strerror}") from error

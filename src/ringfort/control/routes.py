@@ -27,7 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     # -- environment
     Operation(
         "GET", "/v1/environment", "readEnvironment", "What is published.", "environment:read",
-        models.EnvironmentState, platform, plain(environment.read_environment), topics=("environment",),
+        models.EnvironmentState, platform, environment.read_environment, topics=("environment",),
     ),
     Operation(
         "GET", "/v1/environment/metadata/{file}", "fetchMetadata", "A metadata file of the TUF repository.",

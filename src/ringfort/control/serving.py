@@ -29,7 +29,8 @@ NOTHING = models.EnvironmentState(version=0, root=0, digest="", expires=None)
 @dataclass(slots=True)
 class Served:
     """The controller's own: its authority, the online key of the repository, the audit log's directory,
-    the key that wraps customers' keys, the issuer for public names, the key that wrapped customers' keys before."""
+    the key that wraps customers' keys, the issuer for public names, the key that wrapped customers' keys before, the
+    approvers' first root."""
 
     trust_domain: str
     authority: Authority
@@ -38,6 +39,7 @@ class Served:
     data_key: PlatformKey | None = None
     public: PublicIssuer | None = None
     former_data_key: PlatformKey | None = None
+    approvers_root: bytes | None = None
     _environment: tuple[int, Environment | None] | None = field(default=None, repr=False)
 
     def publishing_key(self) -> Signer:
@@ -79,7 +81,7 @@ class Served:
         if number is None:
             return None
         if self._environment is None or self._environment[0] != number:
-            _, text = published(connection)
+            _, text = published(connection, self.approvers_root)
             self._environment = (number, None if text is None else from_bytes(text))
         return self._environment[1]
 
@@ -96,16 +98,19 @@ def machine_of(environment: Environment, node: str) -> str:
     return node if own is None else own.machine
 
 
-def published(connection: Connection) -> tuple[models.EnvironmentState, bytes | None]:
+def published(connection: Connection, pinned: bytes | None) -> tuple[models.EnvironmentState, bytes | None]:
     """What is published, and its text.
 
+    Args:
+        pinned: the approvers' first root, if this controller was given it.
+
     Raises:
-        ControlError: the repository is damaged.
+        ControlError: the repository is damaged, or begins with another root.
     """
-    store = DatabaseStore(connection)
-    if store.read(METADATA, "1.root.json") is None:
-        return NOTHING, None
+    store = DatabaseStore(connection, pinned)
     try:
+        if store.read(METADATA, "1.root.json") is None:
+            return NOTHING, None
         found = Repository(store).published()
     except PublishingError as error:
         raise ControlError(error.code, error.message, error.hint) from error

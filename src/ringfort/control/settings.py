@@ -56,6 +56,7 @@ class Settings(_Section):
     credential: Path = Field(description="The controller's own key and certificates, PEM; renewed in place.")
     authority: Path = Field(description="Directory with the issuing authorities and the trust bundle.")
     online_key: Path | None = Field(default=None, description="The repository's online key.")
+    approvers_root: Path | None = Field(default=None, description="The approvers' first root, as nodes pin it.")
     data_key: Path | None = Field(default=None, description="The key that wraps customers' keys: 32 bytes.")
     former_data_key: Path | None = Field(default=None, description="The one before, while some are wrapped by it.")
     public_authority: Path | None = Field(default=None, description="Directory with the issuer for public names.")
@@ -107,6 +108,7 @@ def _rooted(settings: Settings, base: Path) -> Settings:
             "credential": base / settings.credential,
             "authority": base / settings.authority,
             "online_key": None if settings.online_key is None else base / settings.online_key,
+            "approvers_root": None if settings.approvers_root is None else base / settings.approvers_root,
             "data_key": None if settings.data_key is None else base / settings.data_key,
             "former_data_key": None if settings.former_data_key is None else base / settings.former_data_key,
             "public_authority": None if settings.public_authority is None else base / settings.public_authority,

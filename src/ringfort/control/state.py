@@ -81,8 +81,8 @@ class State:
         self.revoked = self.recorded | listed
 
 
-def load(state: State, connection: Connection) -> frozenset[str]:
-    """Read what changed since the last time; the topics that did."""
+def load(state: State, connection: Connection, pinned: bytes | None) -> frozenset[str]:
+    """Read what changed since the last time; the topics that did. ``pinned``: the approvers' first root."""
     numbers = {row.topic: row.number for row in connection.execute(select(revisions))}
     changed = frozenset(
         topic for topic in numbers.keys() | state.numbers.keys() if numbers.get(topic) != state.numbers.get(topic)
@@ -99,7 +99,7 @@ def load(state: State, connection: Connection) -> frozenset[str]:
     if "enrolments" in changed:
         state.sites = {row.name: row.site for row in connection.execute(select(nodes.c.name, nodes.c.site))}
     if "environment" in changed:
-        found, text = published(connection)
+        found, text = published(connection, pinned)
         state.version, state.root = found.version, found.root
         control = control_in(text) if text is not None else None
         state.declared = {one.name: Assignment.of(one.roles, one.sites) for one in control.operators} if control else {}
@@ -110,10 +110,11 @@ def load(state: State, connection: Connection) -> frozenset[str]:
 class Watcher:
     """Keeps a `State` true, and tells listeners what changed."""
 
-    def __init__(self, database: Database, listeners: tuple[Callable[[frozenset[str]], None], ...] = ()) -> None:
+    def __init__(self, database: Database, pinned: bytes | None = None) -> None:
         self.state = State()
+        self._pinned = pinned
         self._database = database
-        self._listeners = list(listeners)
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
         self._lock = asyncio.Lock()
         self._begun = 0
         self._waiting: dict[frozenset[str], asyncio.Event] = {}
@@ -154,7 +155,7 @@ class Watcher:
 
     def _load(self) -> frozenset[str]:
         with self._database.reading() as connection:
-            return load(self.state, connection)
+            return load(self.state, connection, self._pinned)
 
 
 class Kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ringfort.environment.model import Environment
 from ringfort.environment.serialise import to_bytes
 from ringfort.errors import Origin
 from ringfort.publishing import keys
+from ringfort.publishing.files import replace_file
 from ringfort.publishing.metadata import Holders, Rotation, first_root, holders, next_root, next_targets
 from ringfort.publishing.proposal import Record, contents, to_custom
 from ringfort.publishing.repository import Publication, Published
@@ -26,14 +27,31 @@ NOT_ASKED = "unknown"
 
 
 def ensure(directory: Path) -> None:
-    """Make the keys that are missing: the approvers' and the controllers' online key."""
+    """Make the keys that are missing, the approvers' and the controllers' online key, and with new ones the root."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_new = not key_file(directory, APPROVERS[0]).exists()
     for name in (*APPROVERS, ONLINE):
         if not key_file(directory, name).exists():
             key = keys.generate()
             (directory / f"{name}.key.pub").unlink(missing_ok=True)
             keys.write_public(directory / f"{name}.key.pub", key)
             keys.write_private(key_file(directory, name), key, None)
+    if is_new:
+        replace_file(root_file(directory), _first_root(directory, datetime.now(UTC)))
+
+
+def root_file(directory: Path) -> Path:
+    """The approvers' first root, as it is handed to controllers and nodes."""
+    return directory / "1.root.json"
+
+
+def _first_root(directory: Path, now: datetime) -> bytes:
+    holders = {name: keys.named(keys.read_public(directory / f"{name}.key.pub"), name) for name in APPROVERS}
+    online = keys.named(keys.read_public(directory / f"{ONLINE}.key.pub"), ONLINE)
+    root = first_root(Holders(holders, THRESHOLD, online), now)
+    for name in APPROVERS[:THRESHOLD]:
+        root.sign(keys.read_signer(key_file(directory, name), None), append=True)
+    return root.to_bytes()
 
 
 def key_file(directory: Path, name: str) -> Path:
@@ -54,16 +72,10 @@ def publication(directory: Path, environment: Environment, old: Published | None
     )
     before: Targets | None = old.targets.signed if old is not None and old.targets is not None else None
     targets = next_targets(before, text, to_custom(record), now)
-    root = None
-    if old is None:
-        holders = {name: keys.named(keys.read_public(directory / f"{name}.key.pub"), name) for name in APPROVERS}
-        online = keys.named(keys.read_public(directory / f"{ONLINE}.key.pub"), ONLINE)
-        root = first_root(Holders(holders, THRESHOLD, online), now)
+    root = root_file(directory).read_bytes() if old is None else None
     for signer in signers:
         targets.sign(signer, append=True)
-        if root is not None:
-            root.sign(signer, append=True)
-    return Publication(None if root is None else root.to_bytes(), targets.to_bytes(), text)
+    return Publication(root, targets.to_bytes(), text)
 
 
 def replace_online(directory: Path) -> Signer:

@@ -66,6 +66,7 @@ def _configuration(plane: Plane) -> str:
         f"credential = {json.dumps(plane.credential(plane.control.controller))}",
         f"authority = {json.dumps(str(plane.keys / authority.AUTHORITY))}",
         f"online_key = {json.dumps(str(approvers.key_file(plane.directory / 'approvers', approvers.ONLINE)))}",
+        f"approvers_root = {json.dumps(str(approvers.root_file(plane.directory / 'approvers')))}",
         f"data_key = {json.dumps(str(plane.directory / DATA_KEY))}",
         *(_public_authority(plane) if plane.environment.gateway is not None else ()),
         "[listen]",

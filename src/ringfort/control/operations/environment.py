@@ -16,9 +16,9 @@ from ringfort.publishing.repository import Publication, Repository
 from ringfort.publishing.storing import METADATA, TARGETS
 
 
-def read_environment(connection: Connection, _call: Call) -> models.EnvironmentState:
+def read_environment(served: Served, connection: Connection, _call: Call) -> models.EnvironmentState:
     """What is published."""
-    return published(connection)[0]
+    return published(connection, served.approvers_root)[0]
 
 
 def fetch_metadata(connection: Connection, call: Call) -> bytes:
@@ -34,13 +34,15 @@ def fetch_target(connection: Connection, call: Call) -> bytes:
 def publish(served: Served, connection: Connection, call: Call) -> Outcome:
     """Put in force what enough approvers signed."""
     form = call.body(models.PublicationForm)
-    before = published(connection)[0]
+    before = published(connection, served.approvers_root)[0]
     publication = Publication(root=form.root, targets=form.targets, environment=form.environment)
     try:
-        Repository(DatabaseStore(connection)).publish(publication, served.publishing_key(), call.now)
+        Repository(DatabaseStore(connection, served.approvers_root)).publish(
+            publication, served.publishing_key(), call.now
+        )
     except PublishingError as error:
         raise ProblemError(422, error.code, error.message, error.hint) from error
-    after = published(connection)[0]
+    after = published(connection, served.approvers_root)[0]
     if (after.version, after.root, after.digest) == (before.version, before.root, before.digest):
         return Outcome(after, topics=("environment",))  # said anew, with a fresh timestamp
     topics = ("environment", EDGE)  # where places and the gateway are
