@@ -18,6 +18,7 @@ from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Address, PortRange, Protocol, Tls
 from ringfort.errors import RingfortError
 from ringfort.gateway.material import Kind, Material
+from ringfort.gateway.place import Place, check_paths
 
 LOOPBACK = "127.0.0.1"
 CONNECTIONS = 2_000
@@ -54,7 +55,7 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class Files(Place):
     """Where an enforcement point's files are: its directory, the trust bundle and, or "", the revocation lists.
 
     With lists, there has to be one of each authority, the root's too, and none out of date: OpenSSL refuses callers
@@ -65,22 +66,9 @@ class Files:
     bundle: str
     revoked: str
     account: str = ""
-    """The account that HAProxy changes to once it has opened everything; "" keeps the one that it is started with."""
 
     def __post_init__(self) -> None:
-        for path in (self.directory, self.bundle, self.revoked, self.account):
-            if any(c.isspace() or c in "\"'\\#" for c in path):
-                raise ValueError(f"a path with characters that mean something in a configuration: {path!r}")
-
-    @property
-    def socket(self) -> str:
-        """The runtime interface."""
-        return f"{self.directory}/haproxy.sock"
-
-    @property
-    def configuration(self) -> str:
-        """The configuration file."""
-        return f"{self.directory}/haproxy.cfg"
+        check_paths(self.directory, self.bundle, self.revoked, self.account)
 
     @property
     def lua(self) -> str:

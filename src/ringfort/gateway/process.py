@@ -13,12 +13,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from ringfort.errors import RingfortError
 from ringfort.gateway import runtime
 from ringfort.gateway.haproxy import CERTIFICATES, Configuration
 from ringfort.gateway.material import Material, in_file
+from ringfort.gateway.place import Place
 from ringfort.gateway.runtime import RuntimeRefusedError
 from ringfort.kernel.processes import Process
 
@@ -34,25 +34,6 @@ VARIABLE = "RINGFORT_CONFIGURATION"
 LARGE = "RINGFORT_LARGE"
 
 
-class Files(Protocol):
-    """Where one HAProxy's files are: those of an enforcement point, or of an edge."""
-
-    @property
-    def directory(self) -> str:
-        """All of them."""
-        ...
-
-    @property
-    def socket(self) -> str:
-        """The runtime interface."""
-        ...
-
-    @property
-    def configuration(self) -> str:
-        """The configuration file."""
-        ...
-
-
 def account() -> str:
     """The account that Debian's package made for HAProxy, if we can change to it: not so inside a user namespace that
     has only our own, nor unless we are root."""
@@ -65,7 +46,7 @@ def account() -> str:
     return "haproxy" if is_there and os.geteuid() == 0 else ""
 
 
-def running(files: Files) -> Process | None:
+def running(files: Place) -> Process | None:
     """The process that serves these files, whoever started it; None when it is gone.
 
     It is asked itself; the record is for one that no longer answers.
@@ -82,7 +63,7 @@ def running(files: Files) -> Process | None:
     return process if process.is_running else None
 
 
-def _recorded(files: Files) -> Process | None:
+def _recorded(files: Place) -> Process | None:
     """The process that was started here last, by `apply`."""
     try:
         record = json.loads((Path(files.directory) / RECORD).read_text())
@@ -99,7 +80,7 @@ def _is_here(process: Process) -> bool:
         return False
 
 
-def loaded(files: Files) -> str:
+def loaded(files: Place) -> str:
     """The digest of the configuration that runs in the network namespace of this thread; "" when none answers."""
     process = running(files)
     if process is None or not _is_here(process):
@@ -110,7 +91,7 @@ def loaded(files: Files) -> str:
         return ""
 
 
-def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], None], program: str = PROGRAM) -> str:
+def apply(wanted: Configuration, files: Place, write: Callable[[Path, bytes], None], program: str = PROGRAM) -> str:
     """Run ``wanted`` in the network namespace of this thread, with as little change as it takes.
 
     What runs already keeps its connections: other callers, renewed certificates, another trust bundle and new
@@ -147,12 +128,12 @@ def apply(wanted: Configuration, files: Files, write: Callable[[Path, bytes], No
     return "restarted" if old else "started"
 
 
-def is_current(wanted: Configuration, files: Files) -> bool:
+def is_current(wanted: Configuration, files: Place) -> bool:
     """Whether exactly ``wanted`` runs in the network namespace of this thread, so that `apply` would change nothing."""
     return not differences(wanted, files)
 
 
-def differences(wanted: Configuration, files: Files) -> tuple[str, ...]:
+def differences(wanted: Configuration, files: Place) -> tuple[str, ...]:
     """What is not as ``wanted`` of what runs in the network namespace of this thread, and of its files; in words."""
     now = loaded(files)
     if not now:
@@ -187,7 +168,7 @@ def _read(material: Material) -> bytes:
         raise RuntimeRefusedError(f"{material.path} can't be read: {error.strerror}") from error
 
 
-def _stale(wanted: Configuration, files: Files) -> list[Material]:
+def _stale(wanted: Configuration, files: Place) -> list[Material]:
     """The files whose content is another than the running process holds."""
     large = runtime.variable(files.socket, LARGE)
 
@@ -210,13 +191,13 @@ def _large(wanted: Configuration) -> str:
     return " ".join(_digest(material, pem) for material, pem in contents.items() if runtime.is_large(pem))
 
 
-def _other_callers(wanted: Configuration, files: Files) -> dict[str, frozenset[str]]:
+def _other_callers(wanted: Configuration, files: Place) -> dict[str, frozenset[str]]:
     """By list, the callers that it should have, of those that have others."""
     lists = {path: frozenset(text.split()) for path, text in wanted.files.items() if path.endswith(".callers")}
     return {path: callers for path, callers in lists.items() if runtime.entries(files.socket, path) != callers}
 
 
-def _renew(materials: list[Material], files: Files) -> bool:
+def _renew(materials: list[Material], files: Place) -> bool:
     """Give the running process other contents of files; False if one doesn't go in, or isn't used afterwards."""
     if materials and runtime.variable(files.socket, LARGE):
         return False  # what it read at its start is what it says it holds, until another takes over
@@ -226,7 +207,7 @@ def _renew(materials: list[Material], files: Files) -> bool:
     )
 
 
-def _bring_callers(wanted: Configuration, files: Files) -> bool:
+def _bring_callers(wanted: Configuration, files: Place) -> bool:
     """Bring the lists of the running process up to date; whether any differed."""
     changed = _other_callers(wanted, files)
     for path, callers in changed.items():
@@ -249,7 +230,7 @@ def reap() -> None:
             _children.discard(pid)
 
 
-def _start(files: Files, old: Process | None, large: str = "", program: str = PROGRAM) -> None:
+def _start(files: Place, old: Process | None, large: str = "", program: str = PROGRAM) -> None:
     directory = Path(files.directory)
     words = [*(WITHOUT_RIGHTS if os.geteuid() else ()), program, "-db", "-f", files.configuration]
     if old is not None:
@@ -276,7 +257,7 @@ def _start(files: Files, old: Process | None, large: str = "", program: str = PR
     temporary.rename(directory / RECORD)
 
 
-def _wait(files: Files, child: subprocess.Popen[bytes]) -> None:
+def _wait(files: Place, child: subprocess.Popen[bytes]) -> None:
     """Until the new process answers; what ran before goes on if it never does."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -295,7 +276,7 @@ def _wait(files: Files, child: subprocess.Popen[bytes]) -> None:
     raise RuntimeRefusedError(f"HAProxy refuses its configuration: {alerts[0] if alerts else 'no reason given'}")
 
 
-def end(files: Files) -> bool:
+def end(files: Place) -> bool:
     """End the process if it runs; whether it did."""
     process = running(files)
     ended = process.end() if process is not None else False

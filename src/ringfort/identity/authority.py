@@ -19,11 +19,12 @@ from ringfort.environment.model import Address, Network
 from ringfort.identity.certificates import (
     PrivateKey,
     PublicKey,
+    as_authority,
+    as_leaf,
     begin,
     checked_public_key,
     common_name,
     extension,
-    key_usage,
     new_key,
     plain_address,
     trust_domain_of,
@@ -68,7 +69,7 @@ class Root:
         builder = begin(name, name, key.public_key(), (now - BACKDATE, now + lifetime))
         # X509-SVID, 3.2: a root's name is its trust domain
         uri = x509.UniformResourceIdentifier(f"{SCHEME}://{trust_domain}")
-        builder = _authority(builder, ROOT_DEPTH, key.public_key(), key)
+        builder = as_authority(builder, ROOT_DEPTH, key.public_key(), key)
         builder = builder.add_extension(x509.SubjectAlternativeName([uri]), critical=False)
         return cls(builder.sign(key, hashes.SHA256()), key)
 
@@ -94,7 +95,7 @@ class Root:
             ]
         )
         builder = begin(subject, self.certificate.subject, key.public_key(), (now - BACKDATE, until))
-        builder = _authority(builder, ISSUER_DEPTH, key.public_key(), self.key)
+        builder = as_authority(builder, ISSUER_DEPTH, key.public_key(), self.key)
         # RFC 5280, 4.2.1.10: critical. Types of names without a subtree are unlimited: verification accepts no others.
         constraints = x509.NameConstraints(_permitted(self.trust_domain, blocks), None)
         return Issuer(builder.add_extension(constraints, critical=True).sign(self.key, hashes.SHA256()), key)
@@ -145,20 +146,9 @@ class Issuer:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
         names += [x509.IPAddress(address) for address in places]
         builder = begin(x509.Name([]), self.certificate.subject, checked_public_key(public_key), valid)
-        return (
-            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(key_usage(authority=False), critical=True)
-            # X509-SVID, 4.4: both, whoever it is
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            # RFC 5280, 4.1.2.6: critical, because the subject is empty
-            .add_extension(x509.SubjectAlternativeName(names), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
+        # X509-SVID, 4.4: both, whoever it is
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        return as_leaf(builder, names, usages, public_key, self.key).sign(self.key, hashes.SHA256())
 
     def _check(self, identity: Identity, places: tuple[Address, ...]) -> None:
         if identity.trust_domain != self.trust_domain:
@@ -193,17 +183,6 @@ def site_of(issuer: x509.Certificate) -> str:
     if len(units) != 1 or not isinstance(units[0].value, str):
         raise IdentityError("identity-not-an-authority", "this certificate is not an issuing authority's")
     return units[0].value
-
-
-def _authority(
-    builder: x509.CertificateBuilder, depth: int, own: PublicKey, signer: PrivateKey
-) -> x509.CertificateBuilder:
-    return (
-        builder.add_extension(x509.BasicConstraints(ca=True, path_length=depth), critical=True)
-        .add_extension(key_usage(authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )
 
 
 def _permitted(trust_domain: str, blocks: Sequence[Network]) -> list[x509.GeneralName]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -44,7 +44,7 @@ def checked_public_key(key: object) -> PublicKey:
 
 
 def begin(
-    subject: x509.Name, issuer: x509.Name, key: PublicKey, valid: tuple[datetime, datetime]
+    subject: x509.Name, issuer: x509.Name, key: PublicKey | rsa.RSAPublicKey, valid: tuple[datetime, datetime]
 ) -> x509.CertificateBuilder:
     """A certificate with its fields and no extensions; 159 random bits of serial number (RFC 5280, 4.1.2.2)."""
     return x509.CertificateBuilder(
@@ -75,6 +75,39 @@ def key_usage(*, authority: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def as_authority(
+    builder: x509.CertificateBuilder, depth: int, own: PublicKey, signer: PrivateKey
+) -> x509.CertificateBuilder:
+    """An authority's certificate, for chains of at most ``depth`` authorities below it."""
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=depth), critical=True)
+    return _with_keys(builder.add_extension(key_usage(authority=True), critical=True), own, signer)
+
+
+def as_leaf(
+    builder: x509.CertificateBuilder,
+    names: Sequence[x509.GeneralName],
+    usages: Sequence[x509.ObjectIdentifier],
+    own: PublicKey | rsa.RSAPublicKey,
+    signer: PrivateKey,
+) -> x509.CertificateBuilder:
+    """The certificate of whoever has these names: critical, as the subject is empty (RFC 5280, 4.1.2.6)."""
+    builder = (
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+    )
+    return _with_keys(builder, own, signer)
+
+
+def _with_keys(
+    builder: x509.CertificateBuilder, own: PublicKey | rsa.RSAPublicKey, signer: PrivateKey
+) -> x509.CertificateBuilder:
+    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    mine = x509.SubjectKeyIdentifier.from_public_key(own)
+    return builder.add_extension(mine, critical=False).add_extension(by, critical=False)
 
 
 UNREADABLE = (

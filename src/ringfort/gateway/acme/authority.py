@@ -23,10 +23,11 @@ from ringfort.identity.certificates import (
     CURVES,
     PrivateKey,
     PublicKey,
+    as_authority,
+    as_leaf,
     begin,
     common_name,
     extension,
-    key_usage,
     new_key,
 )
 from ringfort.identity.errors import IdentityError
@@ -81,7 +82,7 @@ class PublicRoot:
         key = new_key()
         name = common_name(f"{owner[:40]}: public names")
         builder = begin(name, name, key.public_key(), (now - BACKDATE, now + lifetime))
-        builder = _authority(builder, 1, key.public_key(), key)
+        builder = as_authority(builder, 1, key.public_key(), key)
         return cls(builder.sign(key, hashes.SHA256()), key)
 
     def issuer(self, domains: Iterable[str], now: datetime, lifetime: timedelta = ISSUER_LIFETIME) -> PublicIssuer:
@@ -98,7 +99,7 @@ class PublicRoot:
         key = new_key()
         subject = common_name(f"{names[0][:40]}: issuer")
         builder = begin(subject, self.certificate.subject, key.public_key(), (now - BACKDATE, now + lifetime))
-        builder = _authority(builder, 0, key.public_key(), self.key)
+        builder = as_authority(builder, 0, key.public_key(), self.key)
         permitted = [x509.DNSName(name) for name in names]
         excluded = [x509.IPAddress(ip_network(every)) for every in ("0.0.0.0/0", "::/0")]
         builder = builder.add_extension(x509.NameConstraints(permitted, excluded), critical=True)
@@ -147,22 +148,10 @@ class PublicIssuer:
         start = (now - BACKDATE).replace(microsecond=0)
         if start + lifetime > self.certificate.not_valid_after_utc or now < self.certificate.not_valid_before_utc:
             raise IdentityError("identity-outlives-issuer", "the issuer for public names is not valid for that long")
-        builder = x509.CertificateBuilder(
-            issuer_name=self.certificate.subject,
-            subject_name=x509.Name([]),
-            public_key=checked_leaf_key(public_key),
-            serial_number=x509.random_serial_number(),
-            not_valid_before=start,
-            not_valid_after=start + lifetime,
-        )
-        builder = (
-            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(key_usage(authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in checked]), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-        )
+        key, valid = checked_leaf_key(public_key), (start, start + lifetime)
+        builder = begin(x509.Name([]), self.certificate.subject, key, valid)
+        dns = [x509.DNSName(name) for name in checked]
+        builder = as_leaf(builder, dns, (ExtendedKeyUsageOID.SERVER_AUTH,), key, self.key)
         if lists:
             point = x509.DistributionPoint([x509.UniformResourceIdentifier(lists)], None, None, None)
             builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
@@ -196,14 +185,3 @@ REASONS = {
     5: x509.ReasonFlags.cessation_of_operation,
 }
 """What a subscriber may say (RFC 8555, 7.6; the others are for authorities)."""
-
-
-def _authority(
-    builder: x509.CertificateBuilder, depth: int, own: PublicKey, signer: PrivateKey
-) -> x509.CertificateBuilder:
-    return (
-        builder.add_extension(x509.BasicConstraints(ca=True, path_length=depth), critical=True)
-        .add_extension(key_usage(authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )

@@ -15,6 +15,8 @@ from ringfort.environment.model import Address
 from ringfort.gateway.edge.model import ENDED_HERE, Edge, Endpoint, Health, Inside, Server, TlsMode
 from ringfort.gateway.haproxy import Configuration
 from ringfort.gateway.material import Kind, Material
+from ringfort.gateway.place import Place as Base
+from ringfort.gateway.place import check_paths
 
 SUITES_12 = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -65,26 +67,14 @@ SOURCES, PLAIN, VISITS = "sources", "plain-requests", "visits"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an edge's files are, and the account that HAProxy changes to ("" keeps the one it is started with)."""
+class Place(Base):
+    """Where an edge's files are."""
 
     directory: str
     account: str = ""
 
     def __post_init__(self) -> None:
-        for path in (self.directory, self.account):
-            if any(c.isspace() or c in "\"'\\#%" for c in path):
-                raise ValueError(f"a path with characters that mean something in a configuration: {path!r}")
-
-    @property
-    def socket(self) -> str:
-        """The runtime interface."""
-        return f"{self.directory}/haproxy.sock"
-
-    @property
-    def configuration(self) -> str:
-        """The configuration file."""
-        return f"{self.directory}/haproxy.cfg"
+        check_paths(self.directory, self.account)
 
     @property
     def certificates(self) -> str:
