@@ -58,8 +58,10 @@ class Scene:
             for name in ATTACKS:
                 attacks.order(self.places[name], seconds + 2 * SETTLE_SECONDS, "busy" if kind == "fair" else name)
             time.sleep(SETTLE_SECONDS)
+        feeding = attacks.feed(self.places["slow"], 50, 1 << 20) if kind == "hostile" else ExitStack()
         before, began = processor_seconds(self.guests["neighbour"]), time.monotonic()
-        served = attacks.served(self.places["neighbour"], seconds)
+        with feeding:
+            served = attacks.served(self.places["neighbour"], seconds)
         taken = time.monotonic() - began
         used = processor_seconds(self.guests["neighbour"]) - before
         time.sleep(2 * SETTLE_SECONDS if kind != "alone" else 0)
@@ -70,6 +72,7 @@ class Scene:
         disks = [guest.specification.disk for guest in self.guests.values()]
         return {
             "nothing arrived at the platform": self.platform.arrived() == 0,
+            "every attack was made": not any("FAILED" in log_of(guest) for guest in self.guests.values()),
             "no attacker reached anything": not any("REACHED" in log_of(guest) for guest in self.guests.values()),
             "logs are bounded": all(len(read(one.specification.log)) <= 2 * HALF for one in self.guests.values()),
             "disks are as large as declared": all(

@@ -6,10 +6,12 @@ so many seconds.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
 import subprocess
+from contextlib import ExitStack
 from typing import Any
 
 from ringfort.compute import application
@@ -37,7 +39,7 @@ GUEST = application.load(DECLARED.encode())
 ATTACKS = ("cpu", "forks", "memory", "disk", "flood", "spoof", "scan", "slow", "log", "ports")
 
 PROGRAM = """
-import ctypes, os, random, signal, socket, struct, subprocess, sys, threading, time
+import ctypes, mmap, os, random, signal, socket, struct, subprocess, sys, threading, time
 GATEWAY = "192.0.0.1"
 PLATFORM = ["10.200.0.1", "10.200.1.1", "10.200.0.2", "10.200.1.2", "192.0.0.3", "169.254.169.254", "10.10.4.10"]
 
@@ -101,9 +103,8 @@ def checksum(data):
 def spoof(until):
     one = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     one.bind(("eth0", 0))
-    towards = bytes.fromhex("02c000000001")
-    own = open("/sys/class/net/eth0/address").read().strip().replace(":", "")
-    own, foreign = bytes.fromhex(own), bytes.fromhex("0200deadbeef")
+    towards = bytes.fromhex("0200c0000001")
+    own, foreign = one.getsockname()[4], bytes.fromhex("0200deadbeef")
     def packet(source, destination):
         ends = socket.inet_aton(source) + socket.inet_aton(destination)
         head = struct.pack("!BBHHHBBH8s", 0x45, 0, 28, 0, 0, 64, 17, 0, ends)
@@ -137,30 +138,45 @@ def scan(until):
                     pass
 
 def slow(until):
-    time.sleep(max(0, until - time.monotonic()))
+    kept = []
+    with socket.create_server(("", 8081), reuse_port=True) as one:
+        one.settimeout(0.2)
+        while time.monotonic() < until:
+            try:
+                kept.append(one.accept()[0])
+            except TimeoutError:
+                for connection in kept:
+                    connection.recv(1)
 
 def log(until):
     line = "x" * 1000 + chr(10)
     while time.monotonic() < until:
         sys.stdout.write(line)
 
+def machine_code(code):
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(bytes.fromhex(code))
+    place = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    return page, ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)(place)
+
 def ports(until):
     libc = ctypes.CDLL(None, use_errno=True)
-    with_ports = os.open("/dev/port", os.O_RDWR) if os.path.exists("/dev/port") else -1
-    leave = {0x64, 0x92, 0xCF9, 0x604, 0x600, 0xB2}
+    if libc.iopl(3) != 0:
+        raise OSError(ctypes.get_errno(), "iopl")
+    kept, out = machine_code("89fa89f0eec3")  # mov edx, edi; mov eax, esi; out dx, al; ret
+    also, read = machine_code("89fa31c0ecc3")  # mov edx, edi; xor eax, eax; in al, dx; ret
+    ends_the_guest = {0x64, 0x92, 0xB2, 0xB3, 0xCF9, *range(0x600, 0x608)}
     while time.monotonic() < until:
-        for port in (*range(0x510, 0x51C), random.randrange(65536)):
-            if with_ports >= 0 and port not in leave:
-                try:
-                    os.pwrite(with_ports, os.urandom(1), port)
-                    os.pread(with_ports, 1, port)
-                except OSError:
-                    pass
-        for address in (0xFEB00000, 0xFEE00000, 0xFEC00000):
+        for port in (*range(0x510, 0x51C), *range(0x70, 0x78), *(random.randrange(65536) for _ in range(20))):
+            if port not in ends_the_guest:
+                out(port, random.randrange(256))
+                read(port, 0)
+        for address in (0xFEB00000, 0xFEC00000, 0xFEE00000):
             try:
-                memory = os.open("/dev/mem", os.O_RDWR)
-                os.pwrite(memory, os.urandom(64), address)
-                os.close(memory)
+                with open("/dev/mem", "r+b", buffering=0) as memory:
+                    memory.seek(address)
+                    memory.write(os.urandom(64))
+                    print("WROTE", hex(address), flush=True)
             except OSError:
                 pass
 
@@ -178,6 +194,8 @@ def be(what, seconds):
         return
     try:
         globals()[what](time.monotonic() + seconds)
+    except BaseException as error:
+        print("FAILED", what, repr(error), flush=True)
     finally:
         os._exit(0)
 
@@ -292,6 +310,20 @@ def order(place: str, seconds: float, *what: str) -> None:
     """Tell the guest in a place what to be."""
     with inside(place), socket.create_connection((wiring.INNER, PORT), 20) as one:
         one.sendall(" ".join((str(seconds), *what)).encode())
+
+
+def feed(place: str, connections: int, size: int) -> ExitStack:
+    """Open connections to a guest that reads slowly, and send it all that it takes; open until the result is closed."""
+    stack = ExitStack()
+    with inside(place):
+        for _ in range(connections):
+            one = stack.enter_context(socket.socket())
+            one.settimeout(2)
+            with contextlib.suppress(OSError):
+                one.connect((wiring.INNER, PORT + 1))
+                one.setblocking(False)
+                one.send(bytes(size))
+    return stack
 
 
 def served(place: str, seconds: float) -> int:

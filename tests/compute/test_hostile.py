@@ -68,6 +68,7 @@ def test_the_attack_was_made(scene: Scene) -> None:
     """What it sent was dropped by rules that count, and its log was full of it."""
     assert scene.dropped > 100
     assert len(read(scene.hostile.specification.log)) > 10_000
+    assert "FAILED" not in log_of(scene.hostile)
 
 
 def test_nothing_of_it_arrives_anywhere(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringfort.compute.placement import update_domain
-from ringfort.compute.rollout import Goal, Instance, State, Step, Version, next_step
+from ringfort.compute.rollout import BEFORE_SECONDS, Goal, Instance, State, Step, Version, next_step
 
 OLD, NEW = Version(1, 0), Version(2, 0)
 
@@ -162,6 +162,14 @@ def test_an_instance_that_falls_ill_later_is_not_the_versions_fault() -> None:
     known = [*fleet(2, NEW), Instance("i-2", 2, NEW, is_healthy=False, is_placed=True, seconds=10_000.0)]
     assert next_step(goal(3, 2), known).state is State.FAILED
     assert next_step(replace(goal(3, 2), was_reached=True), known).state is State.DONE
+
+
+def test_time_before_its_start_is_not_held_against_a_version() -> None:
+    starts = Instance("i-0", 0, NEW, is_healthy=False, is_placed=True, seconds=61.0)
+    assert next_step(goal(2, 1), [starts, *fleet(2)[1:]]).state is State.GOING
+    assert next_step(goal(2, 1), [replace(starts, is_failing=True), *fleet(2)[1:]]).state is State.FAILED
+    late = replace(starts, seconds=60.0 + BEFORE_SECONDS + 1)
+    assert next_step(goal(2, 1), [late, *fleet(2)[1:]]).state is State.FAILED
 
 
 def test_settings_are_rolled_out_like_software() -> None:
