@@ -12,6 +12,10 @@ from enum import StrEnum
 
 from ringfort.compute.placement import update_domain
 
+BEFORE_SECONDS = 60.0
+"""What comes before the start of an instance that was told another version, and isn't that one's fault: the old one
+is drained and stopped, software comes, a machine boots."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Version:
@@ -31,6 +35,7 @@ class Instance:
         is_placed: whether a node that is well has it, and may run it. One that waits for a place, was lost with its
             node or is held by an operator holds nothing up, and fails nothing.
         seconds: for how long it has been told so.
+        is_failing: whether it runs that, and its node says that it isn't well.
     """
 
     name: str
@@ -39,6 +44,11 @@ class Instance:
     is_healthy: bool
     is_placed: bool
     seconds: float
+    is_failing: bool = False
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether it has had time enough to become healthy, if a start may take so long."""
+        return not self.is_healthy and self.seconds > seconds + (0.0 if self.is_failing else BEFORE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Goal:
     Attributes:
         floor: how many stay healthy meanwhile.
         domains: in how many groups it is updated.
-        seconds: how long an instance may take to become healthy.
+        seconds: how long an instance may take to become healthy, once it starts.
         was_reached: whether all instances have been healthy in this version before: then it is not the version's fault
             if one is not.
     """
@@ -95,7 +105,7 @@ def next_step(goal: Goal, instances: Iterable[Instance]) -> Step:
     old = [one for one in known if one.told != goal.version]
     new = [one for one in known if one.told == goal.version and one.is_placed]
     unwell = [one for one in new if not one.is_healthy]
-    if not goal.was_reached and any(one.seconds > goal.seconds for one in unwell):
+    if not goal.was_reached and any(one.is_late(goal.seconds) for one in unwell):
         return Step(State.FAILED)
     wanted = [one for one in known if one.ordinal < goal.count]
     has_spare = len(known) > goal.count

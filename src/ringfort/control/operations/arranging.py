@@ -178,15 +178,17 @@ class Arranging:
 
     def _seen(self, row: Row[Any]) -> Instance:
         said = json.loads(row.report) if row.report else {}
-        runs = {"state": "running", "deployment": row.deployment, "settings": row.settings}
+        since = (self.now - row.reported) / 1e6
+        is_told = said.get("deployment") == row.deployment and said.get("settings") == row.settings
         can_run = row.state == "running" and not row.held and bool(row.place) and row.node not in self._lost
         return Instance(
             name=row.name,
             ordinal=row.ordinal,
             told=Version(row.deployment, row.settings),
-            is_healthy=can_run and runs.items() <= said.items() and self.now - row.reported >= SETTLE_SECONDS * 1e6,
+            is_healthy=can_run and is_told and said["state"] == "running" and since >= SETTLE_SECONDS,
             is_placed=can_run,
             seconds=(self.now - row.changed) / 1e6,
+            is_failing=is_told and said["state"] in ("unhealthy", "failed"),
         )
 
 
