@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ringfort.drill.calls import VISITOR, declared_calls, stolen_calls
+from ringfort.drill.calls import VISITOR, declared_calls, played, stolen_calls
 from ringfort.drill.declaration import Declaration, Place, PlaceKind, Standing
 from ringfort.environment.model import Tls
 from ringfort.environment.topology import Device
@@ -87,3 +87,11 @@ def test_every_service_that_a_stolen_key_opens_is_tried_with_it() -> None:
         f.service for f in SHOP.flows.values() if "app-n-1" in f.callers and SHOP.services[f.service].tls is Tls.MUTUAL
     }
     assert {call.service.name for call in stolen_calls(SHOP, "app-n-1")} == opened
+
+
+def test_ports_that_customers_instances_have_are_left_out_and_named() -> None:
+    receiver, port = CALLS[0].receiver, CALLS[0].port
+    kept, left = played(CALLS, {receiver: frozenset({port}), "nobody": frozenset({port})})
+    assert left == {receiver: {port}}
+    assert set(CALLS) - set(kept) == {call for call in CALLS if (call.receiver, call.port) == (receiver, port)}
+    assert played(CALLS, {}) == (CALLS, {})

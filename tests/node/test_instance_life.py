@@ -13,7 +13,9 @@ import pytest
 from ringfort.compute.application import load
 from ringfort.compute.logs import LogFile
 from ringfort.errors import RingfortError
+from ringfort.lab.occupied import translated
 from ringfort.node.errors import ControllerError
+from ringfort.node.hosting import TABLE
 from ringfort.node.instances import tail, wiring
 from ringfort.node.instances.house import House, kind_of
 from ringfort.node.instances.life import AGAIN_SECONDS, STEADY_SECONDS, Backoff, Health, State, Terms
@@ -126,6 +128,15 @@ def test_only_declared_egress_leaves_an_instance() -> None:
     ways = wiring.table(load((text + declared).encode())).partition("chain forward")[2]
     assert "ip daddr 10.9.0.0/24 tcp dport { 5432, 6000-6010 } accept" in ways
     assert "fd00" not in ways
+
+
+def test_the_lab_knows_which_ports_of_a_place_an_instance_has() -> None:
+    endpoints = "[{name: web, port: 8080}, {name: other, port: 8081}]"
+    text = f"application: shop\nruntime: python\nmodule: shop\nendpoints: {endpoints}\n"
+    translation = [{"match": {"left": {"payload": {"field": "dport"}}, "right": {"set": [8080, 8081]}}}, {"dnat": {}}]
+    rules = [{"rule": {"table": TABLE, "expr": translation}}, {"rule": {"table": "other", "expr": translation}}]
+    assert list(translated({"nftables": [{"metainfo": {}}, *rules]})) == [8080, 8081]
+    assert "dport { 8080, 8081 } dnat" in wiring.table(load(text.encode()))
 
 
 # --- logs ---

@@ -16,6 +16,7 @@ from ringfort.compute import image
 from ringfort.compute.sandbox import RUNTIME
 from ringfort.kernel import nft, settings
 from ringfort.kernel.netns import inside
+from ringfort.lab.occupied import translated
 from ringfort.node.hosting import memory_of
 from ringfort.node.instances import wiring
 from ringfort.node.instances.house import House
@@ -94,7 +95,9 @@ def test_what_is_deployed_answers_at_its_place(host: World) -> None:
 
 def test_what_it_writes_is_its_customers_to_read(host: World) -> None:
     host.until(
-        lambda: any("the shop first opens" in line["text"] for line in host.acme.get("/applications/web/log")["lines"])
+        lambda: any(
+            "the shop first opens" in line["text"] for line in host.of_acme("GET", "/applications/web/log")["lines"]
+        )
     )
 
 
@@ -104,8 +107,7 @@ def test_an_instance_reaches_nothing_and_nothing_but_its_endpoint_is_reached(hos
         assert settings.read("net.ipv4.ip_forward") == "0"
         with pytest.raises(OSError, match=r"refused|timed out"):
             socket.create_connection((wiring.INNER, 22), timeout=2)
-    rules = nft.run(host.space(host.place()), f"list table inet {wiring.TABLE}")
-    assert "tcp dport 8080 dnat ip to 192.0.0.2" in rules
+    assert set(translated(nft.ruleset(host.space(host.place())))) == {8080}
 
 
 def test_a_virtual_machine_that_is_killed_is_started_again_with_its_disk(host: World) -> None:
@@ -177,9 +179,9 @@ def test_a_node_that_is_killed_takes_its_instances_with_it_and_starts_them_again
 
 def test_a_place_is_as_it_was_when_its_instance_has_gone(host: World) -> None:
     place = host.place()
-    host.acme.call("POST", "/applications/web/stop")
+    host.of_acme("POST", "/applications/web/stop")
     host.until(lambda: [one["state"] for one in host.instances()] == ["stopped"])
     assert host.machines() == []
     assert not wiring.is_plugged(host.space(place))
-    assert wiring.TABLE not in nft.run(host.space(place), "list ruleset")
+    assert "table" not in nft.run(host.space(place), "list ruleset")
     assert host.ask(place)[0] == 0

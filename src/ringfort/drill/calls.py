@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ringfort.environment.model import Address, Environment, Flow, Host, Protocol, Service, Tls
@@ -47,6 +47,23 @@ def declared_calls(environment: Environment, *, sample: bool = False) -> Iterato
     for flow in environment.flows.values():
         calls = _published(environment, flow) if flow.internet else _inside(environment, flow)
         yield from _sample(calls) if sample else calls
+
+
+def played(calls: Iterable[Call], occupied: Mapping[str, frozenset[int]]) -> tuple[list[Call], dict[str, set[int]]]:
+    """The calls that the lab's own services answer; and by place, the ports that were left out because a customer's
+    instance has them: it greets nobody in the lab's words.
+
+    Args:
+        occupied: place -> the ports of the instance that is there.
+    """
+    kept: list[Call] = []
+    left: dict[str, set[int]] = {}
+    for call in calls:
+        if call.port in occupied.get(call.receiver, frozenset()):
+            left.setdefault(call.receiver, set()).add(call.port)
+        else:
+            kept.append(call)
+    return kept, left
 
 
 def _sample(calls: Iterator[Call]) -> Iterator[Call]:

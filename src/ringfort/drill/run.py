@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ringfort.drill import controls, failures, guest_links
 from ringfort.drill.assault import Assault
-from ringfort.drill.calls import declared_calls
+from ringfort.drill.calls import declared_calls, played
 from ringfort.drill.cells import EVERYTHING_ON, RESTORED
 from ringfort.drill.failures import Failure
 from ringfort.drill.findings import Findings
@@ -28,8 +28,11 @@ from ringfort.drill.tools import Tools, tools
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import instances
 from ringfort.errors import RingfortError
+from ringfort.lab import occupied
 from ringfort.lab.lab import Lab
 from ringfort.proof.verdict import Verdict
+
+IN_USE = "places in use"
 
 Progress = Callable[[int, int, str], None]
 """Told the steps done, the steps in all, and what comes now."""
@@ -157,7 +160,9 @@ class _Drill:
 
     def _exercise(self, situation: str, *, sample: bool = False) -> None:
         begin = time.monotonic()
-        answers = self._tools.caller.make(list(declared_calls(self._environment, sample=sample)))
+        calls, left = played(declared_calls(self._environment, sample=sample), occupied.ports(self._environment))
+        self._leave_out(left)
+        answers = self._tools.caller.make(calls)
         # Once more, alone: a busy machine may have been too slow for one of hundreds at a time.
         again = self._tools.caller.make([answer.call for answer in answers if not answer.admitted])
         failed = [answer for answer in again if not answer.admitted]
@@ -169,6 +174,13 @@ class _Drill:
         words = tuple(f"{answer.call}: {answer.detail}" for answer in failed)
         seconds = time.monotonic() - begin
         self._findings.exercises.append(Exercise(situation, len(answers), len(answers) - len(failed), words, seconds))
+
+    def _leave_out(self, left: Mapping[str, Iterable[int]]) -> None:
+        """Say once which calls aren't made because customers' instances are there."""
+        if left and all(seen.name != IN_USE for seen in self._findings.observations):
+            where = ", ".join(f"{place} {'/'.join(map(str, sorted(ports)))}" for place, ports in left.items())
+            words = f"customers' instances have these ports, so that no declared call was made to them: {where}"
+            self._findings.observations.append(Observation(IN_USE, True, words))
 
     # --- failures ---------------------------------------------------------------------------------------------------
 

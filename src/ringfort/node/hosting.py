@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MEMORY = Path("/dev/shm/ringfort")  # noqa: S108  # made by root, with a mode
 """What instances have is kept there, in memory; see `ringfort.compute.sandbox.RUNTIME`."""
 
+TABLE = "ringfort-instance"
+"""The rules of an instance in its place's network namespace."""
+
 END_SECONDS = 15.0
 """How long instances may take to end when their node does."""
 

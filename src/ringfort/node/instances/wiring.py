@@ -22,9 +22,9 @@ from ringfort.environment.topology import HOST_INTERFACE
 from ringfort.errors import RingfortError
 from ringfort.kernel import netns, nft, settings
 from ringfort.kernel.netns import inside
+from ringfort.node.hosting import TABLE
 
 TAP = "guest"
-TABLE = "ringfort-instance"
 OUTER, INNER = "192.0.0.1", "192.0.0.2"
 """Of 192.0.0.0/29, which is for such inner networks (RFC 7335) and never seen outside of one machine."""
 
