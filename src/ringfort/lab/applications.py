@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ringfort.compute import image
 from ringfort.errors import RingfortError
 from ringfort.lab import barring, customers, public_names, state, visiting
 from ringfort.lab.deploying import ordered
@@ -37,6 +38,8 @@ def run(lab: Lab, plane: Plane, wanted: Sequence[Planned], progress: Progress) -
     """Have customers deploy what they want to run, if it doesn't run; visit it, update one under load, and try what
     has to be refused."""
     begin, found = time.monotonic(), Applications()
+    progress("making sure of the virtual machines' base image")
+    image.ensure()
     customers.ensure(plane, dict.fromkeys(one.customer for one in wanted))
     progress("deploying " + " and ".join(f"{one.name} of {one.customer}" for one in wanted))
     with ThreadPoolExecutor(len(wanted)) as pool:
