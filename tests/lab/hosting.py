@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 APPLICATIONS = Path(__file__).parents[2] / "examples" / "applications"
@@ -32,7 +33,6 @@ hosts:
   acme-1: {site: north, segment: guests, hypervisor: metal-1, customer: acme, services: [instances]}
   acme-2: {site: north, segment: guests, hypervisor: metal-2, customer: acme, services: [instances]}
   globex-1: {site: north, segment: guests, hypervisor: metal-1, customer: globex, services: [instances]}
-  globex-2: {site: north, segment: guests, hypervisor: metal-2, customer: globex, services: [instances]}
 services:
   controller: {protocol: tcp, ports: [9440], tls: mutual}
   customers: {protocol: tcp, ports: [9442], tls: mutual}
@@ -56,7 +56,9 @@ published:
 
 
 def beside(directory: Path) -> None:
-    """Put both example applications beside an environment, each as a customer's."""
+    """Put both example applications beside an environment, each as a customer's; the second with one instance."""
     for customer, name in (("acme", "guestbook"), ("globex", "hello")):
-        (directory / "applications" / customer).mkdir(parents=True)
-        (directory / "applications" / customer / name).symlink_to(APPLICATIONS / name)
+        folder = directory / "applications" / customer / name
+        shutil.copytree(APPLICATIONS / name, folder)
+    said = folder / "app.yaml"
+    said.write_text(said.read_text().replace("instances: {count: 2}", "instances: {count: 1}"))

@@ -49,7 +49,7 @@ Examples:
 @click.option(
     "--applications/--no-applications",
     "runs_applications",
-    default=False,
+    default=True,
     help="Deploy and visit what is in the folders applications/CUSTOMER/ beside ENV, as its customers would.",
 )
 @FORMAT
@@ -223,7 +223,9 @@ def _print_applications(applications: Applications) -> None:
     console = results()
     lines = [line for one in applications.shown for line in _about(one)]
     if applications.barred:
-        lines.append(f"refused: {'; '.join(applications.barred)}")
+        lines.append(
+            f"{len(applications.barred)} attempts of one customer, or past the gateway, at an application: refused"
+        )
     console.print()
     for number, line in enumerate(lines):
         heading = "applications" if number == 0 else ""
@@ -233,16 +235,14 @@ def _print_applications(applications: Applications) -> None:
 
 
 def _about(one: Shown) -> Iterator[str]:
-    where = f"{len(one.places)} instances ({', '.join(place or 'nowhere' for place in one.places)})"
-    first = f", first answer {one.seconds:.1f} s after deploy" if one.is_new else ""
-    visits = f"https://{' '.join(one.names)} answers at {one.sites} addresses" if one.names else "not public"
-    yield f"{one.name} of {one.customer}: deployment {one.deployment}, {where}; {visits}{first}"
+    where = f"at {', '.join(place or 'no place' for place in one.places)}"
+    yield f"{one.name} of {one.customer}: deployment {one.deployment} {where}"
+    if one.names:
+        first = f", first {one.seconds:.1f} s after deploy" if one.is_new else ""
+        yield f"  https://{' '.join(one.names)} answers at {one.sites} addresses of the gateway{first}"
     if one.load is not None:
         load = one.load
-        yield (
-            f"{one.name} updated under load in {load.seconds:.1f} s: {load.requests:,} requests,"
-            f" {load.failures or 'none'} failed, slowest {load.slowest:.1f} s"
-        )
+        yield f"  updated under load in {load.seconds:.1f} s: {load.failures} of {load.requests:,} requests failed"
 
 
 def _promises(verdict: Verdict, drill: DrillResult | None) -> Table:
