@@ -214,9 +214,11 @@ def lab_checks(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]
 
 def _played(environment: Environment) -> dict[str, tuple[IdentityCheck, ...]]:
     """By host, the checks of the services whose process the lab plays: none of the control plane's, and none of the
-    gateway's, which nodes run."""
+    gateway's nor of signs of life, which nodes run."""
     parts = [environment.control, environment.gateway]
-    return _without({name for part in parts if part for name in part.services.values()}, identity_checks(environment))
+    signs = {one.signs for one in environment.floating.values()} if environment.control else set()
+    others = {name for part in parts if part for name in part.services.values()}
+    return _without(signs | others, identity_checks(environment))
 
 
 def _without(names: set[str], checks: Mapping[str, tuple[IdentityCheck, ...]]) -> dict[str, tuple[IdentityCheck, ...]]:

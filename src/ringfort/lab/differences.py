@@ -18,11 +18,12 @@ class Step(IntEnum):
 
     REMOVE_LINK = 0
     ADD_LINK = 1
-    SET_LINK = 2
-    ADD_ADDRESS = 3  # before REMOVE: with an interface's last address go all its routes
-    REMOVE = 4
-    SET_STATE = 5
-    ADD = 6
+    STACK_LINK = 2  # on another link, which has to be there
+    SET_LINK = 3
+    ADD_ADDRESS = 4  # before REMOVE: with an interface's last address go all its routes
+    REMOVE = 5
+    SET_STATE = 6
+    ADD = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Seen:
 def as_planned(namespace: Namespace) -> Seen:
     """What is seen of a namespace that is just as planned, with both ends of each link where they belong."""
     links = {
-        name: SeenLink(0, "veth" if link.peer else "bridge", 0, replace(link, peer=None))
+        name: SeenLink(0, "veth" if link.peer else _kind(link), 0, replace(link, peer=None))
         for name, link in namespace.links.items()
     }
     return Seen(links, namespace.routes, namespace.neighbours, namespace.forwarding, namespace.rules)
@@ -123,9 +124,13 @@ def _fits(namespace: str, link: Link, seen: Mapping[str, Seen]) -> bool:
     if here is None:
         return False
     if link.peer is None:
-        return here.kind == "bridge"
+        return here.kind == _kind(link)
     there = _find(seen, link.peer)
     return there is not None and here.kind == "veth" and here.other == there.index and there.other == here.index
+
+
+def _kind(link: Link) -> str:
+    return "macvlan" if link.over else "bridge"
 
 
 def _find(seen: Mapping[str, Seen], end: tuple[str, str]) -> SeenLink | None:
@@ -140,11 +145,11 @@ def _link_changes(namespace: Namespace, present: Seen, kept: Mapping[str, SeenLi
     for key, link in namespace.links.items():
         here = kept.get(key)
         if here is None:
-            yield Change(name, Step.ADD_LINK, link)
+            yield Change(name, Step.STACK_LINK if link.over else Step.ADD_LINK, link)
         if here is None or here.link.port != link.port or (link.mac and here.link.mac != link.mac):
             yield Change(name, Step.SET_LINK, link)
         present_addresses = here.link.addresses if here is not None else frozenset()
-        for address in sorted(present_addresses - link.addresses):
+        for address in sorted(present_addresses - link.addresses) if not link.over else ():
             yield Change(name, Step.REMOVE, Address(key, address))
         for address in sorted(link.addresses - present_addresses):
             yield Change(name, Step.ADD_ADDRESS, Address(key, address))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ringfort.environment.floating import held_by
 from ringfort.environment.identity import IdentityCheck
 from ringfort.environment.model import Environment, PortRange, Protocol, Tls
 from ringfort.environment.topology import Device, DeviceKind
@@ -69,7 +70,9 @@ def listeners(
         namespace = namespace_name(environment, Device(DeviceKind.HOST, host))
         addresses = tuple(str(address) for address in environment.hosts[host].addresses)
         for check in host_checks:
-            own = addresses if check.tls is Tls.NONE else (LOOPBACK,)
+            floating = (one for one in held_by(environment, host) if check.service in one.services)
+            held = (str(address) for one in floating for address in one.addresses)
+            own = (*addresses, *held) if check.tls is Tls.NONE else (LOOPBACK,)
             # Who may call is the enforcement point's to know: another list there restarts no service.
             found.append(Listener(host, namespace, inodes.get(namespace, 0), own, replace(check, callers=frozenset())))
     return tuple(found)

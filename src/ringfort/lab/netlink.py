@@ -158,7 +158,8 @@ def _rules(netlink: Netlink) -> Iterator[Rule]:
             if priority not in _KERNEL_PRIORITIES:
                 table = message.get_attr("FRA_TABLE") or message["table"]
                 mark = message.get_attr("FRA_FWMARK") or 0
-                yield Rule(version, priority, table, mark, message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0)
+                suppresses = message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0
+                yield Rule(version, priority, table, mark, suppresses, str(message.get_attr("FRA_SRC") or ""))
 
 
 def _neighbours(netlink: Netlink, names: Mapping[int, str]) -> Iterator[Neighbour]:
@@ -203,7 +204,7 @@ def apply(connections: Connections, changes: Iterable[Change]) -> None:
     for change in changes:
         if change.step is not step:
             step = change.step
-            if step in (Step.ADD_LINK, Step.SET_LINK):
+            if step in (Step.ADD_LINK, Step.STACK_LINK, Step.SET_LINK):
                 indexes.forget()
         try:
             _apply(connections, indexes, change)
@@ -228,6 +229,10 @@ def _apply_link(netlink: Netlink, indexes: _Indexes, namespace: str, step: Step,
     if step is Step.REMOVE_LINK:
         for index in netlink.link_lookup(ifname=link.name):
             netlink.link("del", index=index)
+    elif step is Step.STACK_LINK:
+        below = indexes.of(namespace, link.over)
+        mode = "private"  # nothing passes from it to the link below but over the wire
+        netlink.link("add", ifname=link.name, kind="macvlan", link=below, macvlan_mode=mode, address=link.mac)
     elif step is Step.ADD_LINK and link.peer is None:
         netlink.link("add", ifname=link.name, kind="bridge", br_mcast_snooping=0, br_stp_state=0, br_forward_delay=0)
     elif step is Step.ADD_LINK:
@@ -303,6 +308,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
     fields: dict[str, Any] = {"family": family, "priority": rule.priority, "table": rule.table}
     if rule.mark:
         fields["fwmark"] = rule.mark
+    if rule.source:
+        fields |= {"src": rule.source, "src_len": 32 if rule.version == 4 else 128}
     if rule.skips_default:
         fields["FRA_SUPPRESS_PREFIXLEN"] = 0
     return fields

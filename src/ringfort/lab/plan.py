@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ringfort.environment import topology
+from ringfort.environment.floating import expanded, held_by, interface_of, signs_of
 from ringfort.environment.model import Environment, Host
 from ringfort.environment.topology import Device, DeviceKind, Leg
 from ringfort.errors import RingfortError
@@ -18,6 +19,8 @@ from ringfort.lab.shapes import (
     ATTACKER,
     BACKBONE,
     BRIDGE,
+    DUMMY,
+    FLOATING_TABLES,
     INTERNET,
     MAIN_TABLE,
     PROVIDER_TABLES,
@@ -99,14 +102,26 @@ def _host(environment: Environment, name: str) -> Namespace:
     addresses = frozenset(f"{address}/{address.max_prefixlen}" for address in host.addresses)
     interface = topology.HOST_INTERFACE
     device = Device(DeviceKind.HOST, name)
+    held = held_by(environment, name)
+    ways = [(interface, MAIN_TABLE), *((interface_of(one), FLOATING_TABLES + i) for i, one in enumerate(held))]
     return Namespace(
         namespace_name(environment, device),
         None if host.hypervisor else device,
-        by_name(Link(interface, host.mac, peer=peer, addresses=addresses)),
-        routes=frozenset(default_via(gateway, interface) for gateway in used),
-        neighbours=frozenset(Neighbour(str(gateway), mac, interface) for gateway in used),
+        by_name(
+            Link(interface, host.mac, peer=peer, addresses=addresses),
+            *(Link(interface_of(one), one.mac, addresses=frozenset((DUMMY,)), over=interface) for one in held),
+        ),
+        routes=frozenset(replace(default_via(gateway, way), table=table) for way, table in ways for gateway in used),
+        neighbours=frozenset(Neighbour(str(gateway), mac, way) for way, _ in ways for gateway in used),
+        # What is said in the name of floating addresses leaves under their MAC address.
+        rules=frozenset(
+            Rule(address.version, RULE_PRIORITY + i, FLOATING_TABLES + i, source=str(address))
+            for i, one in enumerate(held)
+            for address in one.addresses
+        ),
         sysctls=sysctls.of_device(environment, device),
-        others=frozenset((topology.SANDBOX_GUEST,) if host.hypervisor else ()),  # a node's, for an instance
+        # a node's: for an instance, and for signs of life
+        others=frozenset([topology.SANDBOX_GUEST] if host.hypervisor else map(signs_of, held)),
     )
 
 
@@ -158,8 +173,11 @@ def _switch(environment: Environment, key: str, active: Mapping[str, str]) -> Na
                 device_ = topology.device_of(environment.hosts[port.host])
                 peer = (namespace_name(environment, device_), topology.SANDBOX_UPLINK)
             forwarding.append(Forwarding(environment.hosts[port.host].mac, port.interface))
-        is_host = bool(port.host)
-        links.append(Link(port.interface, peer=peer, port=BridgePort(BRIDGE, isolated=is_host, flood=not is_host)))
+        # Frames to floating addresses go to everybody who may hold them, and who doesn't takes no notice: nothing has
+        # to be learnt, and nobody can move an entry. What else would come along the rules refuse.
+        flood = not port.host or bool(held_by(environment, port.host))
+        behaviour = BridgePort(BRIDGE, isolated=bool(port.host), flood=flood)
+        links.append(Link(port.interface, peer=peer, port=behaviour))
     return Namespace(
         namespace_name(environment, device),
         device,
@@ -237,7 +255,7 @@ def _router_routes(environment: Environment, site: str, legs: tuple[Leg, ...]) -
 
 def _router_neighbours(environment: Environment, site: str, legs: tuple[Leg, ...]) -> Iterator[Neighbour]:
     interfaces = {leg.peer: leg.interface for leg in legs}
-    for host in environment.hosts.values():
+    for host in expanded(environment).hosts.values():
         if host.site == site:
             for address in host.addresses:
                 yield Neighbour(str(address), host.mac, interfaces[host.segment])

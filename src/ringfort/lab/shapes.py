@@ -26,6 +26,10 @@ PUBLIC = "public"
 MAIN_TABLE = 254  # RT_TABLE_MAIN, linux/rtnetlink.h
 PROVIDER_TABLES = 100
 """The routing table of a mark is this plus the mark."""
+DUMMY = "192.0.0.8/32"
+"""Nobody's address (RFC 7600), for an interface whose own ones come and go: with the last would go its routes."""
+FLOATING_TABLES = 200
+"""The routing table of the first floating addresses that a host may hold; the next ones follow."""
 RULE_PRIORITY = 100
 
 NAMESPACE_NAME_LIMIT = 255
@@ -45,7 +49,8 @@ class BridgePort:
 @dataclass(frozen=True, slots=True)
 class Link:
     """One interface. ``mac`` is empty where the kernel may choose; ``peer`` is (namespace, interface) of the other end
-    of a veth pair, empty for a bridge; ``addresses`` are ``ADDRESS/LENGTH``."""
+    of a veth pair, empty for a bridge; ``addresses`` are ``ADDRESS/LENGTH``. ``over`` is the interface that a macvlan
+    stands on: a second MAC address there, where more addresses come and go by others' hands and are left alone."""
 
     name: str
     mac: str = ""
@@ -53,6 +58,7 @@ class Link:
     peer: tuple[str, str] | None = None
     port: BridgePort | None = None
     addresses: frozenset[str] = frozenset()
+    over: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,7 +74,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rule:
-    """Which routing table is asked, in the order of ``priority``: for packets with ``mark``, or for all when it is 0.
+    """Which routing table is asked, in the order of ``priority``: for packets with ``mark``, or from ``source``; for
+    all when it is 0 and there is none.
 
     With ``skips_default`` the table's default route doesn't count, so that what is inside is found first.
     """
@@ -78,6 +85,7 @@ class Rule:
     table: int
     mark: int = 0
     skips_default: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

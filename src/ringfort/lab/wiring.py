@@ -107,7 +107,7 @@ def _apply(connections: netlink.Connections, todo: Sequence[Change]) -> None:
     if len({change.namespace for change in todo}) < MANY:
         netlink.apply(connections, todo)
         return
-    netlink.apply(connections, [change for change in todo if change.step <= Step.ADD_LINK])
+    netlink.apply(connections, [change for change in todo if change.step <= Step.STACK_LINK])
     for steps in TOGETHER:
         by_namespace: dict[str, list[Change]] = {}
         for change in todo:

@@ -18,8 +18,8 @@ from ringfort.network.plan import Plan
 from ringfort.network.states import by_state
 from ringfort.network.table import TableBuilder
 
-VRRP = 112
-"""The protocol of VRRP (RFC 9568, 5.1.1.4)."""
+VRRP = "vrrp"
+"""Protocol 112 (RFC 9568, 5.1.1.4), as nft names it."""
 
 
 def host_table(plan: Plan, name: str) -> Json:

@@ -6,6 +6,7 @@ connection tracking ones only once a ruleset uses it: whoever applies them passe
 
 from __future__ import annotations
 
+from ringfort.environment.floating import held_by, interface_of
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import HOST_INTERFACE, SANDBOX_GUEST, SANDBOX_UPLINK, Device, DeviceKind, legs
 
@@ -56,6 +57,12 @@ _HOST = {
     "net.ipv4.tcp_syncookies": "1",
 }
 
+_HOLDER = {
+    # Who may hold an address serves there before it holds it.
+    "net.ipv4.ip_nonlocal_bind": "1",
+    "net.ipv6.ip_nonlocal_bind": "1",
+}
+
 BRIDGE = {
     # A switch judges frames in the bridge family; packets must not be judged a second time as if routed.
     "net.bridge.bridge-nf-call-iptables": "0",
@@ -80,7 +87,10 @@ def sysctl_settings(environment: Environment, device: Device) -> dict[str, str]:
         case DeviceKind.SWITCH:
             return _settings({**_SWITCH, **_EVERY_INTERFACE, **_EVERY_DEVICE, **BRIDGE}, [])
         case DeviceKind.HOST:
-            return _settings({**_HOST, **_EVERY_INTERFACE, **_EVERY_DEVICE, **_TRACKING}, [HOST_INTERFACE])
+            held = held_by(environment, device.name)
+            interfaces = [HOST_INTERFACE, *map(interface_of, held)]
+            some = _HOLDER if held else {}
+            return _settings({**_HOST, **some, **_EVERY_INTERFACE, **_EVERY_DEVICE, **_TRACKING}, interfaces)
         case DeviceKind.SANDBOX:
             # It routes like a router, between two interfaces; it has no address, so it answers no ARP at all.
             interfaces = [SANDBOX_GUEST, SANDBOX_UPLINK]

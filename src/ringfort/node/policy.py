@@ -20,10 +20,11 @@ from ringfort.network.nft import Json
 from ringfort.network.render import render
 from ringfort.network.sysctl import sysctl_settings
 from ringfort.network.table import TABLE
+from ringfort.node.floats import Float, floats_of
 from ringfort.node.gates import Gate, gate_from_json, gate_of, gate_to_json
 from ringfort.node.journal import CLOSED, Revision
 
-FORM = "ringfort-policy-3"
+FORM = "ringfort-policy-4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Part:
         guard: the enforcement point in front of a host's services; None where nothing is under TLS.
         gate: what a host is as one of the gateway's; None if it is none.
         customer: of a sandbox: whose instances may run behind it.
+        floats: the floating addresses that a host may hold.
     """
 
     device: Device
@@ -64,6 +66,7 @@ class Part:
     guard: Guard | None = None
     gate: Gate | None = None
     customer: str = ""
+    floats: tuple[Float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -89,6 +92,11 @@ class Policy:
     def gates(self) -> dict[str, Gate]:
         """Host -> what it is as one of the gateway's, of those that are."""
         return {part.device.name: part.gate for part in self.parts if part.gate is not None}
+
+    @property
+    def floats(self) -> dict[str, tuple[Float, ...]]:
+        """Host -> the floating addresses that it may hold, of those that may."""
+        return {part.device.name: part.floats for part in self.parts if part.floats}
 
     @property
     def owners(self) -> dict[str, str]:
@@ -130,8 +138,9 @@ def compile_policy(
         settings, guard = sysctl_settings(environment, device), _guard(environment, device.name, own)
         gate = gate_of(environment, device.name) if device.kind is DeviceKind.HOST else None
         customer = environment.hosts[device.name].customer if device.kind is DeviceKind.SANDBOX else ""
+        floats = floats_of(environment, device.name) if device.kind is DeviceKind.HOST else ()
         document, own_digest = ruleset.document, digest(ruleset.document)
-        parts.append(Part(device, ruleset.title, document, own_digest, settings, guard, gate, customer))
+        parts.append(Part(device, ruleset.title, document, own_digest, settings, guard, gate, customer, floats))
     held = {part.device for part in parts}
     parts += [part for part in absent.parts if part.device not in held] if absent is not None else []
     return _policy(version, environment.trust_domain, tuple(signers), tuple(parts))
@@ -160,7 +169,7 @@ def _policy(version: int, trust_domain: str, signers: tuple[str, ...], parts: tu
     whole = [
         [
             str(part.device), part.digest, dict(part.sysctls), _guard_to_json(part.guard), gate_to_json(part.gate),
-            part.customer,
+            part.customer, [one.to_json() for one in part.floats],
         ]
         for part in parts
     ]  # fmt: skip
@@ -212,6 +221,7 @@ def _part_to_json(part: Part) -> dict[str, Any]:
         "guard": _guard_to_json(part.guard),
         "gate": gate_to_json(part.gate),
         "customer": part.customer,
+        "floats": [one.to_json() for one in part.floats],
     }
 
 
@@ -225,6 +235,7 @@ def _part_from_json(document: dict[str, Any]) -> Part:
         _guard_from_json(document["guard"]),
         gate_from_json(document["gate"]),
         str(document["customer"]),
+        tuple(Float.from_json(one) for one in document["floats"]),
     )
 
 

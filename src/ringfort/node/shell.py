@@ -27,6 +27,7 @@ from ringfort.node.configuration import Configuration
 from ringfort.node.devices import Devices
 from ringfort.node.disk import Disk
 from ringfort.node.enforcer import Enforcer
+from ringfort.node.floats import Float
 from ringfort.node.gates import Gate
 from ringfort.node.hosting import Hosting
 from ringfort.node.journal import CLOSED, Journal, Revision
@@ -65,12 +66,16 @@ from ringfort.node.system import Bell, log, notify, software
 
 if TYPE_CHECKING:
     from ringfort.node.client import Client
+    from ringfort.node.floating import Floating
     from ringfort.node.gateway import Gateway
 
 COUNT_SECONDS = 60.0
 """How often counters are read for the report."""
 
 MOST_COUNTERS = 2000
+
+FLOATING_SECONDS = 8.0
+"""How long floating addresses may take to be let go of when the node ends."""
 
 
 @dataclass(slots=True)
@@ -150,6 +155,8 @@ class Shell:
         )
         self._material = material
         self._gateway: Gateway | None = None
+        self._floating: Floating | None = None
+        self._floating_thread: threading.Thread | None = None
         material.on_change(self._keeper.ring)
         self._reporter = Reporter(
             links.reporting,
@@ -193,6 +200,8 @@ class Shell:
             self._keeper.ring()
             if self._gateway is not None:
                 self._gateway.ring()
+            if self._floating_thread is not None:
+                self._floating_thread.join(FLOATING_SECONDS)
             self._devices.close()
             self._disk.release()
 
@@ -335,6 +344,7 @@ class Shell:
             self._keeper.want(guards)
             self._want_gateway(gates)
             self._hosting.want(policy.owners)
+            self._want_floating(policy.floats if self._configuration.enforcement_point else {})
         self._policy, compiled = policy, self._compiled
         if compiled is not None and compiled.revision == revision:
             self._compiled = None
@@ -369,6 +379,28 @@ class Shell:
                     target=self._working, args=(part,), name=f"gateway-{part.__name__}", daemon=True
                 ).start()
         self._gateway.want(gates)
+
+    def _want_floating(self, floats: Mapping[str, tuple[Float, ...]]) -> None:
+        """Which floating addresses hosts may hold; the first time that any may, it is loaded and begins."""
+        if self._floating is None:
+            if not floats:
+                return
+            from ringfort.node.floating import Floating  # few nodes need it
+
+            known = self._configuration
+
+            def namespace(host: str) -> str:
+                return known.places.get(f"{DeviceKind.HOST}:{host}", "")
+
+            self._floating = Floating(known.state, known.runtime, namespace, self._let_go, self._stop)
+            self._floating_thread = self._begin(self._floating.run, "floating")
+        self._floating.want(floats)
+
+    def _let_go(self, host: str, words: str) -> None:
+        """From another thread."""
+        device = f"{DeviceKind.HOST}:{host}"
+        self._tell("floating-address", f"{device}: {words}", alert=True, subject=device)
+        self._bell.ring()
 
     def _unserved(self, host: str, words: str) -> None:
         """From another thread."""

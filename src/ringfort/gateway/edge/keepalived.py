@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from ringfort.environment.model import Address
 from ringfort.gateway.edge.model import EdgeError
 
-ADVERTS_SECONDS = 0.1
+ADVERTS_SECONDS = 0.25
 """Between two signs of life; after a little more than three of them another host takes over (RFC 9568, 6.1)."""
+
+LISTEN_SECONDS = 2
+"""How long a host that begins only listens: it can't know at once whether another holds the addresses."""
 
 PRIORITIES = range(1, 255)
 ROUTERS = range(1, 256)
@@ -40,7 +43,9 @@ class Shared:
         router: 1 to 255; one for the addresses of a segment (the virtual router's identifier).
         own: this host's own address; ``others``: those of the other hosts. Signs of life go between these only.
         priority: 1 to 254; the highest takes the addresses when nobody has them.
-        alive: the file of `alive`, to be run; ``account``: who runs it.
+        alive: the file of `alive`, to be run, or "": nothing but the host and its keepalived has to live;
+            ``account``: who runs it.
+        signs: the interface through which signs of life go, with ``own`` and ``others``; ``interface`` if empty.
     """
 
     name: str
@@ -52,12 +57,14 @@ class Shared:
     priority: int
     alive: str
     account: str = "nobody"
+    signs: str = ""
 
     def __post_init__(self) -> None:
         for pattern, value in (
             (_WORD, self.name),
             (_INTERFACE, self.interface),
-            (_FILE, self.alive),
+            (_INTERFACE, self.signs or self.interface),
+            (_FILE, self.alive or "/"),
             (_WORD, self.account),
         ):
             if not pattern.fullmatch(value):
@@ -90,14 +97,16 @@ def _lines(shared: Shared) -> Iterator[str]:
     yield f"    script_user {shared.account}"
     yield "    enable_script_security"
     yield "    vrrp_garp_master_refresh 60"
+    yield f"    vrrp_startup_delay {LISTEN_SECONDS}"
     yield "}"
-    yield "vrrp_script haproxy {"
-    yield f'    script "{shared.alive}"'
-    yield "    interval 1"
-    yield "    timeout 2"
-    yield "    fall 2"
-    yield "    rise 2"
-    yield "}"
+    if shared.alive:
+        yield "vrrp_script haproxy {"
+        yield f'    script "{shared.alive}"'
+        yield "    interval 1"
+        yield "    timeout 2"
+        yield "    fall 2"
+        yield "    rise 2"
+        yield "}"
     yield from _instance(shared)
 
 
@@ -107,7 +116,7 @@ def _instance(shared: Shared) -> Iterator[str]:
     yield f"vrrp_instance {shared.name} {{"
     yield "    state BACKUP"
     yield "    nopreempt"
-    yield f"    interface {shared.interface}"
+    yield f"    interface {shared.signs or shared.interface}"
     yield f"    virtual_router_id {shared.router}"
     yield f"    priority {shared.priority}"
     yield f"    advert_int {ADVERTS_SECONDS}"
@@ -121,7 +130,8 @@ def _instance(shared: Shared) -> Iterator[str]:
             yield f"    {word} {{"
             yield from (f"        {one}/{one.max_prefixlen} dev {shared.interface}" for one in addresses)
             yield "    }"
-    yield "    track_script {"
-    yield "        haproxy"
-    yield "    }"
+    if shared.alive:
+        yield "    track_script {"
+        yield "        haproxy"
+        yield "    }"
     yield "}"

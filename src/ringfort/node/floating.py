@@ -1,0 +1,191 @@
+"""Floating addresses on this machine's hosts: keepalived, and what carries its signs of life, for each of them.
+
+Both are started when the certificate is there that signs of life are shown with, started again when one ends, and end
+with the node: a node that ends lets go in order, and another host takes the addresses. For one thread, but for `want`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from ringfort.environment.topology import interface_name
+from ringfort.gateway.edge import keepalived
+from ringfort.gateway.edge.keepalived import Shared
+from ringfort.gateway.edge.signs import Other, Signs
+from ringfort.kernel.netns import inside
+from ringfort.node import guarding
+from ringfort.node.floats import Float
+from ringfort.publishing.files import replace_file
+
+LOOK_SECONDS = 0.5
+END_SECONDS = 3.0
+ROUTER = 1
+"""The virtual router's number: each has a way of its own for its signs of life, so none meets another."""
+
+ALIVE_PORT = 8405
+"""On loopback; where the gateway's HAProxy says that it is well (`ringfort.gateway.edge.model.Edge`)."""
+
+PROGRAM = "keepalived"
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
+@dataclass(slots=True)
+class _Held:
+    """One that runs: what it was started with, where, what carries its signs of life, and its keepalived."""
+
+    float: Float
+    directory: Path
+    carrier: subprocess.Popen[bytes]
+    holder: subprocess.Popen[bytes]
+
+
+class Floating:
+    """Those of one machine.
+
+    Args:
+        state, runtime: the node's directories.
+        namespace: where a host is.
+        alert: is told of a host when something ended by itself.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        runtime: Path,
+        namespace: Callable[[str], str],
+        alert: Callable[[str, str], None],
+        stop: threading.Event,
+    ) -> None:
+        self._state, self._runtime, self._namespace = state, runtime, namespace
+        self._alert, self._stop = alert, stop
+        self._wanted: Mapping[str, tuple[Float, ...]] = {}
+        self._held: dict[tuple[str, str], _Held] = {}
+
+    def want(self, floats: Mapping[str, tuple[Float, ...]]) -> None:
+        """Which addresses which host may hold from now on. From any thread."""
+        self._wanted = floats
+
+    def run(self) -> None:
+        """Keep them until `stop` is set; then let go of all."""
+        try:
+            while not self._stop.wait(LOOK_SECONDS):
+                self._turn()
+        finally:
+            for held in self._held.values():
+                _end(held)
+
+    def _turn(self) -> None:
+        wanted = {(host, one.name): one for host, floats in self._wanted.items() for one in floats}
+        for key, held in list(self._held.items()):
+            if wanted.get(key) != held.float:
+                _end(self._held.pop(key))
+            elif held.carrier.poll() is not None:  # and with it the interface
+                self._ended(held, "what carries signs of life")
+                _end(self._held.pop(key))
+            elif held.holder.poll() is not None:
+                self._ended(held, "keepalived")
+                held.holder = self._hold(held.float, held.directory)
+        for key, one in wanted.items():
+            credential = guarding.certificate(self._state, one.host, one.service)
+            if key not in self._held and credential.exists():
+                self._held[key] = self._begin(one, credential)
+
+    def _ended(self, held: _Held, what: str) -> None:
+        self._alert(held.float.host, f"{what} ended for {held.float.name}, and is started again")
+
+    def _begin(self, one: Float, credential: Path) -> _Held:
+        directory = self._runtime / f"float-{interface_name(one.name)}-{interface_name(one.host)}"
+        directory.mkdir(parents=True, exist_ok=True)
+        for one_of in (self._runtime, directory):  # who runs `alive` is nobody, and goes through
+            one_of.chmod(0o711)
+        alive = directory / "alive"
+        if one.is_gate:
+            replace_file(alive, keepalived.alive(ALIVE_PORT).encode(), 0o755)
+        replace_file(directory / "keepalived.conf", keepalived.render(shared(one, alive)).encode(), 0o600)
+        signs = carried(one, credential, self._state / "identity" / "bundle.pem")
+        replace_file(directory / "signs.json", json.dumps(signs.to_json()).encode(), 0o600)
+        words = (sys.executable, "-m", "ringfort.gateway.edge.signs", str(directory / "signs.json"))
+        with inside(self._namespace(one.host)):
+            carrier = _start(words, directory / "signs.log")
+            _await_interface(one.signs)
+        return _Held(one, directory, carrier, self._hold(one, directory))
+
+    def _hold(self, one: Float, directory: Path) -> subprocess.Popen[bytes]:
+        pids = [directory / f"{name}.pid" for name in ("keepalived", "vrrp", "checkers")]
+        for pid in pids:  # of one that was killed
+            pid.unlink(missing_ok=True)
+        words = (
+            PROGRAM, "--dont-fork", "--log-console", "--vrrp", "-f", str(directory / "keepalived.conf"),
+            "-p", str(pids[0]), "-r", str(pids[1]), "-c", str(pids[2]),
+        )  # fmt: skip
+        with inside(self._namespace(one.host)):
+            return _start(words, directory / "keepalived.log")
+
+
+def shared(one: Float, alive: Path) -> Shared:
+    """What keepalived is told."""
+    return Shared(
+        one.name,
+        one.interface,
+        ROUTER,
+        tuple(map(ip_address, one.addresses)),
+        ip_address(one.inner),
+        tuple(ip_address(inner) for inner, _ in one.others),
+        one.priority,
+        str(alive) if one.is_gate else "",
+        signs=one.signs,
+    )
+
+
+def carried(one: Float, credential: Path, bundle: Path) -> Signs:
+    """What the carrier of signs of life is told."""
+    return Signs(
+        one.signs,
+        one.inner,
+        tuple(Other(inner, address) for inner, address in one.others),
+        one.own,
+        one.port,
+        one.service,
+        one.host,
+        one.identity,
+        str(credential),
+        str(bundle),
+    )
+
+
+def _start(words: tuple[str, ...], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [*ENDS_WITH_US, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", start_new_session=True
+        )
+
+
+def _await_interface(name: str) -> None:
+    """keepalived wants its interface to be there when it begins."""
+    for _ in range(100):
+        with suppress(OSError):
+            socket.if_nametoindex(name)
+            return
+        time.sleep(0.05)
+
+
+def _end(held: _Held) -> None:
+    """End both, keepalived first: it lets go of the addresses and says so."""
+    for process in (held.holder, held.carrier):
+        with suppress(OSError):
+            process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
