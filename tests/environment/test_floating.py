@@ -58,6 +58,7 @@ def test_seen_as_hosts_they_serve_at_each_holder_and_call_nobody() -> None:
         ("count: 2, services: [gateway", "count: 2, machine: one, services: [gateway", "floating-machine"),
         ("[10.10.4.100]", "[10.10.5.100]", "address-outside"),
         ("[10.10.4.100]", "[10.10.4.1]", "address-reserved"),
+        ("[10.10.4.100]", "['fd00:10:0:4::100']", "floating-without-ipv4"),
         ("[10.10.4.100]", "[10.10.4.2]", "duplicate-address"),
         ("[10.10.4.100]", "[10.10.4.100, 10.10.4.101]", "two-addresses"),
         ("[10.10.4.100], services: [gateway, gateway-plain]", "[10.10.4.100], services: [gateway]", "host-not-serving"),

@@ -70,6 +70,9 @@ def _on_machine(draft: Draft, machine: str, besides: str) -> Iterator[str]:
 
 def _check_addresses(draft: Draft, floating: Floating, taken: dict[Address, str]) -> None:
     pools = [Pool(network) for network in draft.segments[floating.segment].networks]
+    if all(address.version != 4 for address in floating.addresses):
+        place = _place(draft, floating, "addresses")
+        draft.problems.add("floating-without-ipv4", place, f"'{floating.name}' has no IPv4 address", "add one")
     for index, address in enumerate(floating.addresses):
         place, pool = _place(draft, floating, "addresses", index), pool_of(pools, address)
         holder = taken.setdefault(address, f"'{floating.name}'")
