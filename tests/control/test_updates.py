@@ -160,3 +160,17 @@ def test_settings_are_told_group_by_group_too(controller: Running, places: Place
     fleet.report("running")
     fleet.pace()
     assert [one["settings"] for one in fleet.told()] == [1, 1]
+
+
+def test_a_version_that_instances_still_run_is_kept_however_many_come_after_it(
+    controller: Running, places: Places, tmp_path: Path
+) -> None:
+    fleet = Fleet(controller, places, tmp_path, "hasty", "domains: {update: 2}\n")
+    fleet.report("running")
+    fleet.pace()
+    for number in range(2, 14):
+        fleet.shop.deploy(fleet.software(b"%d" % number))
+    assert [one["deployment"] for one in fleet.told()] == [13, 1]
+    kept = [one["number"] for one in fleet.shop.get("/applications/web/deployments")["deployments"]]
+    assert kept == [*range(13, 3, -1), 1]
+    assert fleet.node.fetch(f"/v1/nodes/hasty-node/instances/{fleet.told()[1]['instance']}/software/0")

@@ -332,13 +332,16 @@ def _in_force(
 
 
 def _prune(connection: Connection, call: Call) -> None:
-    """Keep the last versions only, and of software what they need."""
+    """Keep the last versions only, those that instances are told, the last one reached; and the software of these."""
     rows = connection.execute(
         select(deployments.c.number, deployments.c.upload)
         .where(*_mine(deployments, call))
         .order_by(deployments.c.number.desc())
     ).all()
-    old = rows[KEPT_DEPLOYMENTS:]
+    told = connection.execute(select(instances.c.deployment).where(*_mine(instances, call))).scalars()
+    application = known(connection, call)
+    needed = {*told, application.deployment, application.reached_deployment}
+    old = [row for row in rows[KEPT_DEPLOYMENTS:] if row.number not in needed]
     if old:
         numbers = [row.number for row in old]
         connection.execute(delete(deployments).where(*_mine(deployments, call), deployments.c.number.in_(numbers)))

@@ -93,7 +93,7 @@ def known(connection: Connection) -> list[Row[Any]]:
         & (deployments.c.number == instances.c.deployment)
     )
     return list(
-        connection.execute(select(instances, deployments.c.plan).join(deployments, of).order_by(instances.c.name))
+        connection.execute(select(instances, deployments.c.plan).outerjoin(deployments, of).order_by(instances.c.name))
     )
 
 
@@ -106,7 +106,7 @@ def _placing(connection: Connection, ground: Hosting, rows: list[Row[Any]], now:
 
 
 def _wanted(row: Row[Any], *, may_move: bool) -> Instance:
-    plan = json.loads(row.plan)
+    plan = json.loads(row.plan or "{}")
     return Instance(
         name=row.name,
         customer=row.customer,
