@@ -16,11 +16,11 @@ from ringfort.drill.frames import (
     PROTOCOLS,
     Kind,
     Segment,
-    frame,
     port_of,
     reset,
     tag_port,
     tcp_segment,
+    template,
 )
 
 MAC_A, MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -58,7 +58,7 @@ def taken_apart(data: bytes) -> tuple[int, bytes, bytes, bytes]:
 @given(port=st.integers(1, 65535), tag=st.integers(0, 1 << 40))
 def test_a_frame_carries_what_was_asked_with_sound_checksums(version: int, kind: Kind, port: int, tag: int) -> None:
     source, destination = ENDS[version]
-    data = frame(MAC_A, MAC_B, source, destination, kind, port, tag)
+    data = template(MAC_A, MAC_B, source, destination, kind, port).tagged(tag)
     assert data[:12].hex(":") == f"{MAC_B}:{MAC_A}"
     protocol, from_, to, body = taken_apart(data)
     assert (from_, to) == (source.packed, destination.packed)
@@ -74,14 +74,15 @@ def test_a_frame_carries_what_was_asked_with_sound_checksums(version: int, kind:
 def test_only_an_opening_opens() -> None:
     source, destination = ENDS[4]
     flags = {
-        kind: frame(MAC_A, MAC_B, source, destination, kind, 80, 1)[14 + 20 + 13] for kind in (Kind.TCP, Kind.TCP_PIECE)
+        kind: template(MAC_A, MAC_B, source, destination, kind, 80).tagged(1)[14 + 20 + 13]
+        for kind in (Kind.TCP, Kind.TCP_PIECE)
     }
     assert flags == {Kind.TCP: 0x02, Kind.TCP_PIECE: 0x10}  # SYN; ACK
 
 
 def test_a_reset_ends_the_connection_that_its_probe_began() -> None:
     source, destination = ENDS[6]
-    _, _, _, opening = taken_apart(frame(MAC_A, MAC_B, source, destination, Kind.TCP, 443, 77))
+    _, _, _, opening = taken_apart(template(MAC_A, MAC_B, source, destination, Kind.TCP, 443).tagged(77))
     _, _, _, ending = taken_apart(reset(MAC_A, MAC_B, source, destination, 443, 77))
     assert ending[:4] == opening[:4]
     assert int.from_bytes(ending[4:8]) == int.from_bytes(opening[4:8]) + 1

@@ -7,7 +7,7 @@ with real connections instead.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import ip_address
 
@@ -105,6 +105,11 @@ class Probe:
     kind: Kind
     port: int
     target: str
+    packed: bytes = field(init=False, compare=False, repr=False)
+    """The claimed source, as it is in a packet."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "packed", self.source.packed)
 
     def __str__(self) -> str:
         port = f"/{self.port}" if self.port else ""

@@ -41,6 +41,9 @@ FIRST_PORT, PORTS = 10000, 20000
 """Source ports of probes: FIRST_PORT to FIRST_PORT + PORTS - 1, in turn; the kernel picks none of them (from 32768)."""
 
 
+_SHORT = struct.Struct("!H")
+
+
 def tag_port(tag: int) -> int:
     """The source port (ICMP identifier) of the probe with this tag."""
     return FIRST_PORT + tag % PORTS
@@ -51,12 +54,45 @@ def mac_bytes(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
-def frame(
-    source_mac: str, destination_mac: str, source: Address, destination: Address, kind: Kind, port: int, tag: int
-) -> bytes:
-    """The Ethernet frame of a probe, with right lengths and checksums."""
-    body, protocol = _body(source, destination, kind, port, tag)
-    return _ethernet(source_mac, destination_mac, source, destination, body, protocol)
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The Ethernet frame of a probe with tag 0, and where another one's port goes: it is sent again and again.
+
+    Attributes:
+        first, second: where the port goes, twice: as source port (ICMP identifier), and as sequence number or payload,
+            so that no frame is like the one before.
+        checksum: where the checksum is; 0 for none.
+    """
+
+    data: bytes
+    first: int
+    second: int
+    checksum: int
+
+    def tagged(self, tag: int) -> bytes:
+        """The frame with right checksums and its tag's port."""
+        port, found = tag_port(tag), bytearray(self.data)
+        _SHORT.pack_into(found, self.first, port)
+        _SHORT.pack_into(found, self.second, port)
+        if self.checksum:
+            # RFC 1624: the sum grows by what was 0 before.
+            total = (found[self.checksum] << 8 | found[self.checksum + 1]) ^ 0xFFFF
+            total += 2 * port
+            total = (total & 0xFFFF) + (total >> 16)
+            total = (total & 0xFFFF) + (total >> 16)
+            _SHORT.pack_into(found, self.checksum, total ^ 0xFFFF)
+        return bytes(found)
+
+
+def template(
+    source_mac: str, destination_mac: str, source: Address, destination: Address, kind: Kind, port: int
+) -> Template:
+    """The Ethernet frame of a probe, with right lengths, to be tagged."""
+    body, protocol = _body(source, destination, kind, port)
+    data = _ethernet(source_mac, destination_mac, source, destination, body, protocol)
+    first, second, total = _PLACES[kind]
+    begin = len(data) - len(body)
+    return Template(data, begin + first, begin + second, begin + total if total else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +121,7 @@ def tcp_segment(
 
 def reset(source_mac: str, destination_mac: str, source: Address, destination: Address, port: int, tag: int) -> bytes:
     """The RST that takes back a probe's SYN (RFC 9293, 3.10.7.4), so that no half-open connection is left behind."""
-    segment = Segment(tag_port(tag), port, (tag + 1) & 0xFFFFFFFF, 0, _RST)
+    segment = Segment(tag_port(tag), port, tag_port(tag) + 1, 0, _RST)
     return tcp_segment(source_mac, destination_mac, source, destination, segment)
 
 
@@ -100,23 +136,32 @@ def _ethernet(
     return link + head[:10] + struct.pack("!H", checksum(head)) + head[12:] + body
 
 
-def _body(source: Address, destination: Address, kind: Kind, port: int, tag: int) -> tuple[bytes, int]:
-    own = tag_port(tag)
+_PLACES = {
+    Kind.TCP: (0, 6, 16),
+    Kind.TCP_PIECE: (0, 6, 16),
+    Kind.UDP: (0, 18, 6),
+    Kind.ICMP: (4, 6, 2),
+    Kind.OTHER: (0, 6, 0),
+}
+"""Where in a probe's body its port goes, once more, and its checksum."""
+
+
+def _body(source: Address, destination: Address, kind: Kind, port: int) -> tuple[bytes, int]:
     if kind in (Kind.TCP, Kind.TCP_PIECE):
         flags, number = (_SYN, 0) if kind is Kind.TCP else (_ACK, 1)
-        head = struct.pack("!HHIIBBHHH", own, port, tag & 0xFFFFFFFF, number, 5 << 4, flags, 64240, 0, 0)
+        head = struct.pack("!HHIIBBHHH", 0, port, 0, number, 5 << 4, flags, 64240, 0, 0)
         return _sum_into(head, 16, source, destination, _TCP), _TCP
     if kind is Kind.UDP:
-        payload = b"ringfort" + struct.pack("!I", tag & 0xFFFFFFFF)
-        head = struct.pack("!HHHH", own, port, 8 + len(payload), 0)
+        payload = b"ringfort" + bytes(4)
+        head = struct.pack("!HHHH", 0, port, 8 + len(payload), 0)
         return _sum_into(head + payload, 6, source, destination, _UDP), _UDP
     if kind is Kind.ICMP:
         six = source.version == 6
-        head = struct.pack("!BBHHH", _ECHO6 if six else _ECHO, 0, 0, own, tag & 0xFFFF) + b"ringfort"
+        head = struct.pack("!BBHHH", _ECHO6 if six else _ECHO, 0, 0, 0, 0) + b"ringfort"
         if six:
             return _sum_into(head, 2, source, destination, _ICMP6), _ICMP6
         return head[:2] + struct.pack("!H", checksum(head)) + head[4:], _ICMP
-    return struct.pack("!HHI", own, 0, tag & 0xFFFFFFFF), _OTHER
+    return bytes(8), _OTHER
 
 
 def _sum_into(body: bytes, where: int, source: Address, destination: Address, protocol: int) -> bytes:

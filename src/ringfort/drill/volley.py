@@ -106,6 +106,12 @@ class Range:
         self._active = lab.active()
         self._tag = secrets.randbelow(frames.PORTS)  # not the same as in a drill a minute ago
         self.isolated: dict[str, bool] = dict.fromkeys(self._environment.segments, True)
+        self._ways: dict[tuple[int, str], tuple[Place, frozenset[Device]]] = {}
+        self._gateways = {
+            name: gateway_mac(self._environment, host.segment)
+            for name, host in self._environment.hosts.items()
+            if host.hypervisor
+        }
         self._served = {
             (name, frames.Kind(service.protocol), port)
             for name, host in self._environment.hosts.items()
@@ -119,6 +125,7 @@ class Range:
         self._active = self._lab.active()
         self._wire.activate(self._active)
         self._scanners.rules_changed()
+        self._ways.clear()
         self.forget_scanners()
 
     def fire(self, probes: Sequence[Probe]) -> Outcome:
@@ -158,8 +165,8 @@ class Range:
             now: list[Probe] = []
             later: list[Probe] = []
             for probe in waiting:
-                if used[probe.source] < most and len(now) < frames.PORTS // 4:
-                    used[probe.source] += 1
+                if used[probe.packed] < most and len(now) < frames.PORTS // 4:
+                    used[probe.packed] += 1
                     now.append(probe)
                 else:
                     later.append(probe)
@@ -179,7 +186,7 @@ class Range:
         tags: Tags = {}
         for probe in volley:
             self._tag += 1
-            tags[probe.source.packed, frames.tag_port(self._tag)] = (self._tag, probe)
+            tags[probe.packed, frames.tag_port(self._tag)] = (self._tag, probe)
             self._wire.send(self._tag, probe)
         return tags
 
@@ -200,7 +207,7 @@ class Range:
         tags: Tags,
     ) -> Outcome:
         """Wait until every probe is accounted for, or nothing more happens."""
-        silent = sum(self._is_ignored(probe) or self._is_isolated(probe) or _is_never_whole(probe) for probe in volley)
+        silent = sum(_is_never_whole(probe) or self._is_ignored(probe) or self._is_isolated(probe) for probe in volley)
         arrived: dict[int, tuple[Probe, Device]] = {}
         accounted, deadline = -1, time.monotonic() + SETTLE_SECONDS
         while True:
@@ -241,10 +248,11 @@ class Range:
 
     def _is_ignored(self, probe: Probe) -> bool:
         """Whether a guest's frame is for another station than its gateway: its sandbox takes no notice of it."""
-        host = self._environment.hosts.get(probe.place.name) if probe.place.kind is PlaceKind.HOST else None
-        if host is None or not host.hypervisor or host.name in self._wire.escaped:
+        if probe.place.kind is not PlaceKind.HOST or probe.place.name not in self._gateways:
             return False
-        return probe.destination_mac != gateway_mac(self._environment, host.segment)
+        return probe.place.name not in self._wire.escaped and (
+            probe.destination_mac != self._gateways[probe.place.name]
+        )
 
     def _explain_silence(self, volley: list[Probe], outcome: Outcome) -> None:
         """Ascribe what nobody counted to isolation and to reassembly, as many as they must have stopped."""
@@ -265,8 +273,11 @@ class Range:
     def _on_the_way(self, volley: list[Probe]) -> list[Device]:
         """The devices that may refuse one of the probes."""
         found: set[Device] = set()
-        for key in {(probe.place, probe.target) for probe in volley}:
-            found.update(self._way(*key))
+        for key, probe in {(id(probe.place), probe.target): probe for probe in volley}.items():
+            known = self._ways.get(key)
+            if known is None:
+                known = self._ways[key] = probe.place, frozenset(self._way(probe.place, probe.target))
+            found |= known[1]
         return sorted(found)
 
     def _way(self, place: Place, target: str) -> Iterator[Device]:
@@ -305,7 +316,7 @@ def _counted(kind: DeviceKind, of_no_connection: bool) -> frozenset[str]:
 
 
 def _is_never_whole(probe: Probe) -> bool:
-    return fragments.never_whole(probe.kind, probe.source.version)
+    return probe.kind in fragments.CUTS and fragments.never_whole(probe.kind, probe.source.version)
 
 
 def _outcome(sent: int, refused: Counter[tuple[Device, str]], delivered: list[tuple[Probe, Device]]) -> Outcome:

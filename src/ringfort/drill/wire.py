@@ -18,7 +18,7 @@ from typing import Self
 
 from ringfort.drill import fragments, frames
 from ringfort.drill.attacks import Probe
-from ringfort.drill.declaration import PlaceKind
+from ringfort.drill.declaration import Place, PlaceKind
 from ringfort.environment import topology
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.lab import plan
@@ -45,11 +45,12 @@ class Wire:
         self._lab = lab
         self._stack = ExitStack()
         self._senders: dict[tuple[str, str], socket.socket] = {}
+        self._outlets: dict[tuple[int, str], tuple[Place, socket.socket]] = {}
+        self._templates: dict[int, tuple[Probe, frames.Template]] = {}
         self._receivers: dict[int, tuple[Device, int, int, socket.socket]] = {}
         self._poll = select.epoll()
         self._active = lab.active()
-        self.escaped: frozenset[str] = frozenset()
-        """The instances in whose name the hypervisor itself sends, past their sandboxes."""
+        self._escaped: frozenset[str] = frozenset()
         for device in topology.devices(lab.environment):
             if device.kind is DeviceKind.SANDBOX:
                 self._listen(Device(DeviceKind.HOST, device.name))  # what the guest gets
@@ -75,9 +76,20 @@ class Wire:
                     self._receivers[opened.fileno()] = (device, version, protocol, opened)
                     self._poll.register(opened, select.EPOLLIN)
 
+    @property
+    def escaped(self) -> frozenset[str]:
+        """The instances in whose name the hypervisor itself sends, past their sandboxes."""
+        return self._escaped
+
+    @escaped.setter
+    def escaped(self, names: frozenset[str]) -> None:
+        self._escaped = names
+        self._outlets.clear()
+
     def activate(self, active: Mapping[str, str]) -> None:
         """Tell which router of each site is active now."""
         self._active = dict(active)
+        self._outlets.clear()
 
     def forget(self) -> None:
         """Throw away what has been received so far."""
@@ -85,12 +97,12 @@ class Wire:
 
     def send(self, tag: int, probe: Probe) -> None:
         """Send one probe."""
-        ends = probe.source_mac, probe.destination_mac, probe.source, probe.destination
         if probe.kind in fragments.CUTS:
+            ends = probe.source_mac, probe.destination_mac, probe.source, probe.destination
             for piece in fragments.cut(*ends, probe.kind, probe.port, tag):
                 self._sender(probe).send(piece)
         else:
-            self._sender(probe).send(frames.frame(*ends, probe.kind, probe.port, tag))
+            self._sender(probe).send(self._template(probe).tagged(tag))
 
     def take_back(self, tag: int, probe: Probe) -> None:
         """End the half-open connection that a probe has left behind."""
@@ -116,7 +128,23 @@ class Wire:
             if port is not None:
                 yield Arrival(device, socket.inet_pton(_FAMILIES[version], peer[0].partition("%")[0]), port)
 
+    def _template(self, probe: Probe) -> frames.Template:
+        # By identity, and with the probe beside it so that nothing else gets its number: its hash takes as long as a
+        # frame.
+        known = self._templates.get(id(probe))
+        if known is None:
+            ends = probe.source_mac, probe.destination_mac, probe.source, probe.destination
+            known = self._templates[id(probe)] = probe, frames.template(*ends, probe.kind, probe.port)
+        return known[1]
+
     def _sender(self, probe: Probe) -> socket.socket:
+        key = id(probe.place), probe.interface
+        known = self._outlets.get(key)
+        if known is None:
+            known = self._outlets[key] = probe.place, self._opened(probe)
+        return known[1]
+
+    def _opened(self, probe: Probe) -> socket.socket:
         namespace, interface = self._outlet(probe)
         key = (str(namespace), interface)
         if key not in self._senders:
