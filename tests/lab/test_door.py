@@ -64,6 +64,7 @@ published:
 """
 EXAMPLES = Path(__file__).parents[2] / "examples" / "applications"
 PUBLIC = Endpoint("198.51.100.5", 9442)
+VISITOR = "203.0.113.10"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,13 @@ def test_a_customer_calls_from_the_internet_and_its_exact_certificate_is_what_co
         assert [one["thumbprint"] for one in listed] == [acme.thumbprint]
         with pytest.raises(CallRefusedError):
             client.get("/v1/nodes")
+        second = {"certificate": customer_key(tmp_path, "second").text}
+        client.call("POST", "/v1/customers/acme/certificates", second)
+    with netns.inside(plane.place("desk")), Client.platform(here, bob, bundle(lab)) as client:
+        record = client.get("/v1/audit/records?limit=1000")["records"][-1]
+        record = client.get(f"/v1/audit/records/{record['sequence']}")
+        assert record["action"] == "control:customer-certificate:add"
+        assert VISITOR in json.dumps(record)
     operator = key_file(lab.keys, operator_holder("bob", "desk"))
     for pem, key in ((forged.pem, forged.key), (operator, operator)):
         with (

@@ -15,6 +15,7 @@ from ringfort.control.authorisation import Judge
 from ringfort.control.callers import Caller
 from ringfort.control.errors import ControlError, ProblemError
 from ringfort.control.problems import MEDIA_TYPE, problem_bytes
+from ringfort.control.proxied import Doorway
 
 log = logging.getLogger("ringfort.control")
 
@@ -31,14 +32,16 @@ LINGER_SECONDS = 1.0
 class Connection(web.RequestHandler):
     """One connection. ``caller``, and who decides for it, are known from the first call on.
 
+    ``origin``: where the caller is, if it came through the door; "" if it is the other end.
     ``allowed``: (operation, path) of reads -> the generation of the controller's state under which it was found that
     this caller may make them (`ringfort.control.dispatch`).
     """
 
-    __slots__ = ("allowed", "caller", "judge")
+    __slots__ = ("allowed", "caller", "judge", "origin")
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:  # noqa: ANN401  # aiohttp's own options
+    def __init__(self, manager: web.Server, origin: str = "", **options: Any) -> None:  # noqa: ANN401  # aiohttp's own
         super().__init__(manager, **options)
+        self.origin = origin
         self.caller: Caller | None = None
         self.judge: Judge | None = None
         self.allowed: dict[tuple[str, str], int] = {}
@@ -63,6 +66,33 @@ class Listener:
     def __init__(self, application: web.Application) -> None:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, handler_cancellation=True)
         self._servers: list[asyncio.Server] = []
+        self._doorways: list[Doorway] = []
+
+    def _connection(self, origin: str = "") -> asyncio.BaseProtocol:
+        manager = self._runner.server
+        assert manager is not None
+        handler = Connection(
+            manager,
+            origin,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE_SECONDS,
+            access_log=None,
+            logger=_Quiet("ringfort.control.http"),
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            lingering_time=LINGER_SECONDS,
+            auto_decompress=False,
+        )
+        return _Refused() if len(manager.connections) >= MOST_CONNECTIONS else handler
+
+    async def listen_behind_door(
+        self, addresses: list[tuple[str, int]], context: ssl.SSLContext
+    ) -> list[tuple[str, int]]:
+        """As `listen`, on loopback, for what the customers' door hands on: the caller's address stands in front."""
+        await self._runner.setup()
+        doorway = Doorway(self._connection, context, HANDSHAKE_SECONDS)
+        self._doorways.append(doorway)
+        return [doorway.listen(host, port) for host, port in addresses]
 
     async def listen(self, addresses: list[tuple[str, int]], context: ssl.SSLContext) -> list[tuple[str, int]]:
         """Listen; the addresses as they came out (port 0 becomes the one that was free).
@@ -71,28 +101,11 @@ class Listener:
             ControlError: an address can't be listened on.
         """
         await self._runner.setup()
-        manager = self._runner.server
-        assert manager is not None
         loop = asyncio.get_running_loop()
-
-        def connection() -> asyncio.BaseProtocol:
-            handler = Connection(
-                manager,
-                loop=loop,
-                keepalive_timeout=IDLE_SECONDS,
-                access_log=None,
-                logger=_Quiet("ringfort.control.http"),
-                max_line_size=HEAD_BYTES,
-                max_field_size=HEAD_BYTES,
-                lingering_time=LINGER_SECONDS,
-                auto_decompress=False,
-            )
-            return _Refused() if len(manager.connections) >= MOST_CONNECTIONS else handler
-
         for host, port in addresses:
             try:
                 server = await loop.create_server(
-                    connection,
+                    self._connection,
                     host,
                     port,
                     ssl=context,
@@ -118,6 +131,8 @@ class Listener:
 
     async def close(self) -> None:
         """Listen no more; end what stands."""
+        for doorway in self._doorways:
+            await doorway.close()
         for server in self._servers:
             server.close()
         await self._runner.cleanup()

@@ -92,6 +92,7 @@ class Controller:
         self._tasks: list[asyncio.Task[None]] = []
         self.platform_addresses: list[tuple[str, int]] = []
         self.customer_addresses: list[tuple[str, int]] = []
+        self.door_addresses: list[tuple[str, int]] = []
 
     async def start(self) -> None:
         """Migrate, learn, listen.
@@ -124,6 +125,11 @@ class Controller:
                 self._settings.listen.customers,
                 True,
             )
+        if self._settings.listen.door:
+            listener = Listener(self.dispatcher.application(customers=True, identify=self._customer))
+            self._listeners.append(listener)
+            places = [endpoint(text) for text in self._settings.listen.door]
+            self.door_addresses = await listener.listen_behind_door(places, self._customers.server)
         self._every(POLL_SECONDS, self.watcher.look)
         self._tasks += [asyncio.create_task(self.pacer.run()), asyncio.create_task(self.placer.run())]
         self._every(MINUTE, self._keep_house)
@@ -181,7 +187,7 @@ class Controller:
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
         if transport is None or tls is None:
             raise refused("connection-closed", "the connection is closed")
-        address = str(transport.get_extra_info("peername")[0])
+        address = connection.origin or str(transport.get_extra_info("peername")[0])
         return customer_caller(tls.getpeercert(True) or b"", address, time, self.watcher.state.customers)
 
     def _take(self, held: Held) -> None:

@@ -24,6 +24,9 @@ class Listening(_Section):
 
     platform: list[Endpoint] = Field(min_length=1, description="For certificates of the platform's own authority.")
     customers: list[Endpoint] = Field(default=[], description="For certificates that customers registered.")
+    door: list[Endpoint] = Field(
+        default=[], description="The same, for what the customers' door hands on; on loopback."
+    )
 
 
 class Operator(_Section):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from ringfort.control import proxied
 from ringfort.environment.model import Environment, Protocol, Tls
 from ringfort.environment.topology import Device
 from ringfort.lab import authority
@@ -51,8 +52,10 @@ def opening(environment: Environment, service: str) -> bytes:
         return _hello()
     if gateway is not None and service == gateway.plain and service:
         return b"GET / HTTP/1.1\r\nHost: nobody.invalid\r\nConnection: close\r\n\r\n"
-    if control is not None and service in (control.customers, control.door) and service:
+    if control is not None and service == control.door and service:
         return _hello()
+    if control is not None and service == control.customers and service:
+        return proxied.header("192.0.2.1", "192.0.2.2") + _hello()  # as the door hands it on
     if control is not None and service == control.controller:
         return b"GET /v1/environment HTTP/1.1\r\nHost: controller\r\nConnection: close\r\n\r\n"
     if control is not None and service == control.witness:

@@ -71,7 +71,7 @@ def _configuration(plane: Plane) -> str:
         *(_public_authority(plane) if plane.environment.gateway is not None else ()),
         "[listen]",
         f"platform = {json.dumps(listen)}",
-        *([f"customers = {json.dumps([f'{LOOPBACK}:{plane.serving(plane.control.customers)[1]}'])}"] if behind else []),
+        *([f"door = {json.dumps([f'{LOOPBACK}:{plane.serving(plane.control.customers)[1]}'])}"] if behind else []),
     ]
     for name, roles in plane.roles.items():
         lines += [f"[operators.{name}]", f"roles = {json.dumps(roles)}"]

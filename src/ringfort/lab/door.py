@@ -1,7 +1,9 @@
 """A lab's door for customers: HAProxy on an edge host that hands on, unread, what the internet sends.
 
 Outside is the customers' own TLS, whose other end is the controller; around it, on the way from here to there, mutual
-TLS of the platform: nobody inside who isn't the door reaches the place where customers are heard.
+TLS of the platform: nobody inside who isn't the door reaches the place where customers are heard. Between the two
+stands where they come from (PROXY protocol, version 2). HAProxy would put it before its own TLS, in clear; so a
+connection goes through it twice.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ def _configuration(plane: Plane, host: str) -> str:
     port = plane.environment.services[plane.control.door].ports[0].first
     there = plane.serving(plane.control.customers)[1]
     key = authority.key_file(plane.keys, authority.service_holder(plane.control.door, host))
+    inside = plane.directory / f"{name(host)}.sock"
     tls = f"ssl crt {key} ca-file {plane.keys / authority.ROOT_FILE} verify required ssl-min-ver TLSv1.3 no-ssl-reuse"
     lines = [
         f"# {hashlib.sha256(key.read_bytes()).hexdigest()}  the certificate; another one takes a new start",
@@ -55,6 +58,11 @@ def _configuration(plane: Plane, host: str) -> str:
         "    timeout server 60s",
         "frontend door",
         *(f"    bind {literal(address)}:{port} transparent" for address in own),
+        "    default_backend inside",
+        "backend inside",
+        f"    server inside unix@{inside} send-proxy-v2",
+        "frontend inside  # what it says stands before the caller's TLS, inside our own",
+        f"    bind unix@{inside} mode 600",
         "    default_backend controllers",
         "backend controllers",
         *(
