@@ -1,7 +1,7 @@
-"""A cheap look at an enforcement point: whether anything is another than at the last look, but not what.
+"""A cheap look at a HAProxy: whether anything is another than at the last look, but not what.
 
-All that it holds - the digest of its configuration, callers, certificates, trust bundle, lists - is asked for in one
-question, and of files only what the disk says about them. That is less than a millisecond, so it can be done often;
+All that it holds - the digest of its configuration, callers, maps, certificates, trust bundle, lists - is asked for in
+one question, and of files only what the disk says about them. That is less than a millisecond, so it can be done often;
 whoever finds something else looks closely (`ringfort.gateway.process.differences`).
 """
 
@@ -12,12 +12,16 @@ import os
 from collections.abc import Iterator
 
 from ringfort.gateway import runtime
-from ringfort.gateway.haproxy import CALLERS, CERTIFICATES, Configuration, Files
+from ringfort.gateway.haproxy import CALLERS, CERTIFICATES, Configuration
+from ringfort.gateway.place import Place
 from ringfort.gateway.process import LARGE, VARIABLE
 from ringfort.gateway.runtime import RuntimeRefusedError
 
+MAPS = ".map"
+"""How the names of maps end."""
 
-def glance(wanted: Configuration, files: Files) -> str:
+
+def glance(wanted: Configuration, files: Place) -> str:
     """What tells one state from another: of the process that answers at its socket, and of its files. Hexadecimal; ""
     when nobody answers."""
     try:
@@ -33,6 +37,8 @@ def _questions(wanted: Configuration) -> Iterator[str]:
     for path in sorted(wanted.files):
         if path.endswith(CALLERS):
             yield f"show acl {path}"
+        elif path.endswith(MAPS):
+            yield f"show map {path}"
         elif path.endswith(CERTIFICATES):
             yield f"show ssl crt-list {path}"
     for one in dict.fromkeys(wanted.material):

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from ringfort.environment.topology import interface_name
 from ringfort.gateway import process
-from ringfort.gateway.edge import running
+from ringfort.gateway.edge import running, servers
 from ringfort.gateway.edge.model import Edge, Inside
-from ringfort.gateway.edge.render import Place
+from ringfort.gateway.edge.render import Place, render
+from ringfort.gateway.glance import glance
+from ringfort.gateway.haproxy import Configuration
+from ringfort.gateway.runtime import RuntimeRefusedError
 from ringfort.kernel.netns import inside
 from ringfort.kernel.processes import Process
 from ringfort.node import guarding
@@ -36,6 +39,8 @@ class Edges:
         self._state, self._host, self._namespace, self._certificate = state, host, namespace, certificate
         self._place = Place(str(runtime / f"edge-{interface_name(host)}"), process.account())
         self._edge: Edge | None = None
+        self._wanted: Configuration | None = None
+        self._seen: object = None
         self._process: Process | None = None
         self._descriptor = -1
 
@@ -60,6 +65,8 @@ class Edges:
             # Who leaves has had its time when its node ends it, and who comes has been found well there.
             applied = running.apply(edge, self._place, _write, leave=0, come=None)
         self._edge = edge
+        self._wanted = render(running.with_usable_certificates(edge)[0], self._place)
+        self._seen = self._glance()
         self._follow()
         return applied.without
 
@@ -68,12 +75,27 @@ class Edges:
         process.reap()
         if self._edge is None:
             return True
+        seen = self._glance()
+        if seen is not None and seen == self._seen and self._process is not None and self._process.is_running:
+            return True
         with inside(self._namespace):
-            return running.is_current(self._edge, self._place)
+            is_current = running.is_current(self._edge, self._place)
+        if is_current:
+            self._seen = seen
+            self._follow()
+        return is_current
+
+    def _glance(self) -> object:
+        """What tells one state from another, at little cost; None when nobody answers."""
+        assert self._wanted is not None
+        try:
+            return glance(self._wanted, self._place), servers.standing(self._place)
+        except RuntimeRefusedError:
+            return None
 
     def end(self) -> None:
         """Serve nobody any more."""
-        self._edge = None
+        self._edge = self._wanted = self._seen = None
         process.end(self._place)
         self._follow()
 

@@ -57,6 +57,19 @@ def everything(place: Place) -> list[Server]:
     return [one.server for row in _rows(lines) if (one := _running(row, 0)) is not None]
 
 
+def standing(place: Place) -> tuple[tuple[str, str, str, str, bool], ...]:
+    """Where each server of each backend is, and whether it gets visitors: what changes only when somebody changes it.
+
+    Raises:
+        RingfortError: HAProxy doesn't answer.
+    """
+    rows = _rows(runtime.ask(place.socket, "show servers state").splitlines())
+    return tuple(
+        (row["be_name"], row["srv_name"], row["srv_addr"], row["srv_port"], bool(int(row["srv_admin_state"]) & _AWAY))
+        for row in rows
+    )
+
+
 def running(place: Place, backend: str) -> dict[str, Running]:
     """The servers of a backend, by name.
 
