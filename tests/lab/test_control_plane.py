@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,16 @@ def test_what_changes_in_the_declaration_is_the_next_version(
         assert answer.outcome is not Outcome.ADMITTED
     assert lab.up().version == 3
     assert failures(lab) == []
+
+
+@pytest.mark.lab
+def test_keys_that_callers_show_are_renewed_without_up_when_they_are_due(lab: Lab) -> None:
+    manifest = lab.keys / authority.MANIFEST
+    noted = json.loads(manifest.read_text())
+    due = operator_holder("bob", "desk")
+    noted[due]["until"] = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    manifest.write_text(json.dumps(noted))
+    before = read_credential(authority.key_file(lab.keys, due)).leaf
+    assert lab.renew_keys() == 1
+    assert read_credential(authority.key_file(lab.keys, due)).leaf.serial_number != before.serial_number
+    assert lab.renew_keys() == 0

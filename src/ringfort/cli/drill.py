@@ -77,6 +77,7 @@ def command(
     loaded = load(environment)
     rootless.enter(loaded.name)
     with Lab(loaded) as lab, lab.locked(progress=_say):
+        lab.renew_keys()
         verdict = _prove(lab, as_is=as_is)
         with _progress() as progress:
             if is_quick:

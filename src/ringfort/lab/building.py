@@ -235,6 +235,13 @@ def _authority(environment: Environment, changes: Changes) -> None:
     changes.certificates += len(authority.ensure(keys, environment.trust_domain, sites, holders, now))
 
 
+def renew_keys(environment: Environment) -> int:
+    """Make certificates anew that are near their end; how many were."""
+    changes = Changes()
+    _authority(environment, changes)
+    return changes.certificates
+
+
 def _services(environment: Environment, changes: Changes, progress: Progress) -> control.Starting | None:
     keys = state.keys(environment.name)
     _authority(environment, changes)

@@ -102,6 +102,13 @@ class Lab:
         finally:
             self._lock_depth -= 1
 
+    def renew_keys(self) -> int:
+        """Renew the keys that callers of this lab show and that are past two thirds of their life; how many were.
+
+        Where nodes keep the services' own. Without them those end, too, and it takes an `up`.
+        """
+        return building.renew_keys(self.environment) if self.environment.control is not None else 0
+
     def up(self, progress: Progress = _silent, *, dry_run: bool = False) -> Changes:
         """Build the environment, or change what differs from it. With ``dry_run`` only say what would change.
 
