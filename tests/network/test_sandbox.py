@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 import pytest
 
 from ringfort.compute.taps import open_tap
-from ringfort.drill.frames import Kind, frame, mac_bytes
+from ringfort.drill.frames import Kind, mac_bytes, template
 from ringfort.environment.model import Environment
 from ringfort.environment.topology import gateway_addresses, gateway_mac
 from ringfort.lab.netns import inside
@@ -91,13 +91,15 @@ class Place:
         guest = self.environment.hosts["acme"]
         own = next(a for a in guest.addresses if a.version == there.version)
         gateway = gateway_mac(self.environment, guest.segment)
-        return frame(mac or guest.mac, gateway, ip_address(source) if source else own, there, kind, port, 7)
+        return template(mac or guest.mac, gateway, ip_address(source) if source else own, there, kind, port).tagged(7)
 
     def inward(self, source: str, port: int, *, mac: str = "", kind: Kind = Kind.TCP) -> bytes:
         """A frame from the segment to the guest."""
         here, guest = ip_address(source), self.environment.hosts["acme"]
         there = next(a for a in guest.addresses if a.version == here.version)
-        return frame(mac or gateway_mac(self.environment, guest.segment), guest.mac, here, there, kind, port, 7)
+        return template(mac or gateway_mac(self.environment, guest.segment), guest.mac, here, there, kind, port).tagged(
+            7
+        )
 
     def counted(self) -> dict[str, int]:
         """What the sandbox counted, by counter."""
