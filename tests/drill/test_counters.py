@@ -48,9 +48,13 @@ def test_every_named_counter_of_every_device_is_read_as_nft_lists_it(lab: Lab) -
 
 def test_a_router_forgets_whom_it_refused_and_nothing_else(lab: Lab) -> None:
     before = nft.ruleset(lab.namespace(ROUTER))
+    with Netfilter(lab, [ROUTER]) as netfilter:
+        generation = netfilter.generation(ROUTER)
+        assert netfilter.generation(ROUTER) == generation
     nft.run(lab.namespace(ROUTER), "add element inet ringfort scanners4 { 203.0.113.7 timeout 60s }")
     assert nft.ruleset(lab.namespace(ROUTER)) != before
     with Netfilter(lab, [ROUTER]) as netfilter:
+        assert netfilter.generation(ROUTER) != generation
         Scanners(netfilter).forget(ROUTER)
     assert nft.canonical(nft.ruleset(lab.namespace(ROUTER))) == nft.canonical(before)
     assert "203.0.113.7" not in str(nft.ruleset(lab.namespace(ROUTER)))

@@ -28,7 +28,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def test_whatever_a_controller_serves_no_node_opens_anything(lab: Lab) -> None:
-    seen = [*controller_taken_over(lab), *controller_believed(lab)]
+    with tools(lab) as opened:
+        seen = [*controller_taken_over(lab, opened.netfilter), *controller_believed(lab)]
     assert [one.words for one in seen if not one.held] == []
     served = [one.words for one in seen if one.words.startswith("it serves")]
     assert len(served) == 4

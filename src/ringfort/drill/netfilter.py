@@ -21,6 +21,7 @@ REQUEST, ACKNOWLEDGE, DUMP = 0x1, 0x4, 0x300  # NLM_F_*
 _NETLINK_NETFILTER = 12
 _NF_TABLES = 10  # NFNL_SUBSYS_NFTABLES
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # NFNL_MSG_BATCH_*
+_GET_GENERATION, _GENERATION = 16, 1  # NFT_MSG_GETGEN, NFTA_GEN_ID
 _ERROR, _DONE = 2, 3  # NLMSG_*
 _HEAD = 20  # nlmsghdr and nfgenmsg
 _ATTRIBUTE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
@@ -66,6 +67,13 @@ class Netfilter:
             # What ends a dump is a message of its own, 20 bytes long, and the last of its part.
             if len(part) >= _HEAD and _END(part, len(part) - _HEAD) == (_HEAD, _DONE):
                 return parts
+
+    def generation(self, device: Device) -> bytes:
+        """What is another one after each change of a device's rules, by anybody."""
+        connection = self._sockets[device]
+        connection.send(message(_GET_GENERATION, REQUEST))
+        ((_, body),) = messages(connection.recv(_BUFFER_BYTES))
+        return next(body[begin:end] for kind, begin, end in attributes(body, 4, len(body)) if kind == _GENERATION)
 
     def change(self, device: Device, changes: list[bytes]) -> None:
         """Make some changes as one transaction. Each is a `message` that asks to be acknowledged.

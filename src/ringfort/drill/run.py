@@ -190,7 +190,7 @@ class _Drill:
             return
         if failure.kind == failures.CONTROLLER:
             self._findings.situations.append(str(failure))
-            self._findings.observations += controller_taken_over(self._lab)
+            self._findings.observations += controller_taken_over(self._lab, self._tools.netfilter)
             return
         if failure.kind in ("router-filter", "router-taken-over"):
             self._activate(self._environment.routers[failure.subject].site, failure.subject)

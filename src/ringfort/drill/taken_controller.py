@@ -17,8 +17,9 @@ from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
 from ringfort.drill.forgeries import Forgery, InForce, Keys, forgeries, wider
 from ringfort.drill.impostor import Impostor
+from ringfort.drill.netfilter import Netfilter
 from ringfort.drill.result import Observation
-from ringfort.environment.topology import devices
+from ringfort.environment.topology import Device, devices
 from ringfort.identity.store import read_credential
 from ringfort.identity.tls import server_context
 from ringfort.kernel import netns
@@ -41,13 +42,13 @@ REFUSED = "metadata-refused"
 """What a node calls it when it doesn't believe a controller."""
 
 
-def controller_taken_over(lab: Lab) -> Iterator[Observation]:
+def controller_taken_over(lab: Lab, netfilter: Netfilter) -> Iterator[Observation]:
     """The controller's machine is lost, with its certificate and its online key: nobody answers, then somebody who
     serves each of the `forgeries` to every node. Restored afterwards: see `controller_believed`."""
     plane = Plane.of(lab.environment)
     if plane is None:
         return
-    held, known = _Held(lab, plane), _in_force(plane)
+    held, known = _Held(lab, plane, netfilter), _in_force(plane)
     directory = plane.directory / "approvers"
     one = keys.read_signer(approvers.key_file(directory, approvers.APPROVERS[0]), None)
     text = approvers.published_text(wider(lab.environment))
@@ -124,9 +125,12 @@ class _Alarm:
 class _Held:
     """What every device holds and every node enforces, to be found again."""
 
-    def __init__(self, lab: Lab, plane: Plane) -> None:
-        self._lab, self._plane = lab, plane
-        self._rules, self._versions = self._read(), self._enforced()
+    def __init__(self, lab: Lab, plane: Plane, netfilter: Netfilter) -> None:
+        self._lab, self._plane, self._netfilter = lab, plane, netfilter
+        # First the generations: a change meanwhile is then seen later.
+        self._generations = {device: netfilter.generation(device) for device in devices(lab.environment)}
+        self._rules = {device: self._read(device) for device in self._generations}
+        self._versions = self._enforced()
 
     def judge(self, words: str, alarm: _Alarm | None = None) -> Observation:
         """Wait for every node's alert, then look whether all is as before."""
@@ -134,15 +138,20 @@ class _Held:
         if alarm is not None:
             _wait(lambda: alarm.raised() == wanted)
         raised = alarm.raised() if alarm is not None else wanted
-        changed = [device for device, rules in self._read().items() if rules != self._rules[device]]
+        changed = [device for device in self._generations if self._is_changed(device)]
         kept = sum(version == self._versions[host] for host, version in self._enforced().items())
         told = f"{raised} of {wanted} nodes refused it and raised an alert; " if alarm is not None else ""
         outcome = f"{told}{kept} keep their version, {len(changed)} devices changed"
         return Observation("controller taken over", not changed and kept == raised == wanted, f"{words}: {outcome}")
 
-    def _read(self) -> Mapping[str, str]:
-        lab = self._lab
-        return {str(device): nft.canonical(lab.read_device(device)) for device in devices(lab.environment)}
+    def _is_changed(self, device: Device) -> bool:
+        """Whether a device holds other rules: where nobody has made a transaction, it doesn't."""
+        if self._netfilter.generation(device) == self._generations[device]:
+            return False
+        return self._read(device) != self._rules[device]
+
+    def _read(self, device: Device) -> str:
+        return nft.canonical(self._lab.read_device(device))
 
     def _enforced(self) -> Mapping[str, int]:
         return {host: status.get("enforced", 0) for host, status in nodes.statuses(self._plane).items()}

@@ -19,11 +19,12 @@ from ringfort.lab.lab import Lab
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The wire for single packets, the range that accounts for them, and the caller for whole connections."""
+    """The wire for single packets, the range that accounts for them, the caller for connections, and all rules."""
 
     wire: Wire
     range: Range
     caller: Caller
+    netfilter: Netfilter
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def tools(lab: Lab) -> Iterator[Tools]:
     with ExitStack() as stack:
         wire = stack.enter_context(Wire(lab))
         netfilter = stack.enter_context(Netfilter(lab, devices(lab.environment)))
-        yield Tools(wire, Range(lab, wire, Counters(netfilter), Scanners(netfilter)), Caller(lab))
+        yield Tools(wire, Range(lab, wire, Counters(netfilter), Scanners(netfilter)), Caller(lab), netfilter)
 
 
 def _allow_many_sockets() -> None:
