@@ -76,6 +76,8 @@ class World:
     gateway: Gateway | None = None
     parts: list[threading.Thread] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
+    member: Membership = field(init=False)
+    services: Services = field(init=False)
 
     @property
     def place(self) -> Place:
@@ -99,6 +101,7 @@ class World:
         services.want({}, {HOST: self.gate})
         services.renew_if_due(links[0], member.bundle)
         links[0].close()
+        self.member, self.services = member, services
         own = Configuration(
             HOST, DOMAIN, (), state, {f"host:{HOST}": self.spaces[HOST]}, runtime=self.directory / "run"
         )
@@ -124,6 +127,15 @@ class World:
         self.report()
         for part in self.parts:
             part.join(30)
+
+    def learn(self) -> None:
+        """What the node's other threads do now and then: take the controller's lists."""
+        platform = self.controller.platform
+        link = Client(HOST, ((ip_address(platform.host), platform.port),), self.member.connect)
+        try:
+            self.member.learn(link)
+        finally:
+            link.close()
 
     def report(self, state: str = "running", *, but: dict[str, str] | None = None) -> None:
         """What the instances are, as their node says; ``but``: place -> another state."""
@@ -191,7 +203,7 @@ def world(number: int) -> Iterator[World]:
             membership.create(directory / "state" / "identity", credential, ground.store.bundle())
             beat(metal, NODE)
             made.begin()
-            points += [_guard(made, place) for place in PLACES]
+            points += [guard(made, place) for place in PLACES]
             try:
                 yield made
             finally:
@@ -227,8 +239,8 @@ def _wire(spaces: dict[str, str], name: str) -> None:
         ip("-n", here, "route", "add", f"{ADDRESS}/32", "dev", "eth0")
 
 
-def _guard(made: World, place: str) -> Files:
-    """The enforcement point of a place, as its node runs it."""
+def guard(made: World, place: str) -> Files:
+    """The enforcement point of a place, as its node runs it; with a new certificate."""
     (check,) = [one for one in identity_checks(ENVIRONMENT)[place] if one.service == "guests"]
     own = made.directory / f"{place}.pem"
     credential = made.controller.ground.credential(Role.SERVICE, "guests", address(place))

@@ -17,12 +17,16 @@ import pytest
 
 from ringfort.environment.load import load_text
 from ringfort.gateway import process, runtime
+from ringfort.gateway.material import Kind, RevocationList, in_file
+from ringfort.identity.certificates import authority_key_id
+from ringfort.identity.store import read_credential
 from ringfort.node.gates import gate_from_json, gate_of, gate_to_json
+from ringfort.node.membership import lists_file
 from ringfort.node.public import read
 from tests.control.places import placed
 from tests.control.shops import own_certificate
 from tests.environment.floated import FLOATED
-from tests.node.gated import HOST, World, until, world
+from tests.node.gated import HOST, World, guard, until, world
 
 ENDPOINTS = """\
   [{name: web, port: 8080, public-name: acme.example, hsts: true},
@@ -145,6 +149,26 @@ def test_a_node_that_starts_again_adopts_what_runs(gated: World) -> None:
     until(lambda: gated.gateway is not None and gated.gateway.troubles == {HOST: ""})
     assert gated.asked("acme.example")[0] == 200
     assert process.running(gated.place) == before
+
+
+@pytest.mark.lab
+def test_a_place_whose_certificate_was_revoked_gets_no_visitors_and_a_renewed_one_does(gated: World) -> None:
+    gated.report()
+    until(lambda: names(gated) == {b"acme-1 of version 2 0", b"acme-2 of version 2 0"})
+    own = read_credential(gated.directory / "acme-1.pem").leaf
+    form = {"authority": authority_key_id(own), "serial": f"{own.serial_number:x}", "reason": "stolen"}
+    gated.controller.operator("sophie").call("POST", "/v1/revocations", form, reason="stolen")
+    until(partial(revoked, gated))
+    until(lambda: names(gated) == {b"acme-2 of version 2 0"}, 15)
+    guard(gated, "acme-1")
+    until(lambda: names(gated) == {b"acme-1 of version 2 0", b"acme-2 of version 2 0"}, 15)
+
+
+def revoked(gated: World) -> bool:
+    """Whether the list that the node has names anybody."""
+    gated.learn()
+    held = in_file(Kind.LISTS, lists_file(gated.directory / "state" / "identity").read_bytes())
+    return any(isinstance(crl, RevocationList) and crl.serials for crl in held)
 
 
 ROW: dict[str, Any] = {
