@@ -25,6 +25,9 @@ from ringfort.node.instances.tail import Tail
 from ringfort.node.instances.wanted import Version, Wanted
 
 LOOK_SECONDS = 0.25
+WIRE_SECONDS = 2.0
+"""How often to look whether somebody changed an instance's wire by hand."""
+
 STOP_SECONDS = 5.0
 """How long an application may take to end once it is asked to."""
 
@@ -51,14 +54,15 @@ class _Prepared:
 
 @dataclass(slots=True)
 class _Running:
-    """What runs."""
+    """What runs. ``rules`` is what its wire's were when they were laid, ``due`` when to look at them again."""
 
     prepared: _Prepared
     place: str
     namespace: str
     sandbox: Sandbox
     health: Health
-    began: float
+    rules: str
+    due: float
 
 
 class Instance:
@@ -179,11 +183,12 @@ class Instance:
         prepared = self._prepare(wanted)
         application = prepared.software.application
         wiring.plug(namespace, application)
+        laid = wiring.rules(namespace)
         sandbox = self._sandbox(prepared, namespace)
         self._start(sandbox, prepared)
         now = time.monotonic()
         health = Health(_terms(application), now)
-        self._running = _Running(prepared, wanted.place, namespace, sandbox, health, now)
+        self._running = _Running(prepared, wanted.place, namespace, sandbox, health, laid, now + WIRE_SECONDS)
         self._look(self._running, now)
 
     def _prepare(self, wanted: Wanted) -> _Prepared:
@@ -252,6 +257,9 @@ class Instance:
             self._stop()
             self._failed(self._wanted, ended + code, lived)
             return
+        if now >= running.due:
+            self._mend_wire(running)
+            running.due = now + WIRE_SECONDS
         health, terms = running.health, running.health.terms
         if terms.port and now >= health.due:
             reason = running.sandbox.health(terms.port, terms.path, terms.timeout)
@@ -264,6 +272,20 @@ class Instance:
         if health.state is State.RUNNING:
             fetching.forget_others(self._directory, running.prepared.software)
         self._be(health.state, told)
+
+    def _mend_wire(self, running: _Running) -> None:
+        """Undo what somebody changed at it by hand.
+
+        Raises:
+            RingfortError: it is gone, and its guest holds one end: only another start helps.
+        """
+        if not wiring.is_plugged(running.namespace):
+            self._stop()
+            raise RingfortError("wire-gone", f"somebody removed the wire into {running.place}")
+        if wiring.rules(running.namespace) != running.rules:
+            wiring.lay_rules(running.namespace, running.prepared.software.application)
+            running.rules = wiring.rules(running.namespace)
+            self._alert("drift", f"{self.name}: the rules of its wire into {running.place} were changed")
 
     def _stop(self) -> None:
         """End what runs, and leave the place as it was."""

@@ -7,6 +7,7 @@ and passes logs on, one makes templates while nothing is started. Each instance 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ LARGEST_BODY = 60 * 1024
 
 IDLE_SECONDS = 2.0
 """How long nothing has been started when a template is made."""
+
+NICE = 15
+"""How far making a template stands back behind everything that runs (nice(2))."""
 
 DEFAULT_MIB = 176
 """The virtual machine of an application that says nothing of memory is this large less what guests need themselves."""
@@ -183,6 +187,7 @@ class Runner:
 
     def _make_templates(self) -> None:
         """One for each size that is wanted here, when nothing has been started for a while."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # this thread's, and of what it starts
         idle_since = time.monotonic()
         while not self._stop.wait(0.5):
             with self._lock:

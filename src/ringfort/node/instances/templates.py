@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,6 @@ from ringfort.compute.machine import kind
 from ringfort.compute.sandbox import Sandbox, Specification
 from ringfort.compute.snapshots import Snapshot
 from ringfort.errors import RingfortError
-
-NICE = 15
-"""How far making a template stands back behind everything that runs (nice(2))."""
 
 MOST = 8
 """Sizes of which one is kept."""
@@ -52,12 +48,11 @@ class Templates:
         shutil.rmtree(self._place(image, memory, accelerator), ignore_errors=True)
 
     def make(self, image: Image, memory: int, accelerator: str) -> None:
-        """Make one, as far behind everything else as can be, unless it is there or somebody makes it just now.
+        """Make one, unless it is there or somebody makes one just now.
 
         Raises:
             RingfortError: a guest doesn't boot, or there is no room.
         """
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # this thread's, and what it starts
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._alone() as is_alone:
             if not is_alone or self.get(image, memory, accelerator) is not None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
+from typing import Any
 
 from ringfort.compute import bandwidth
 from ringfort.compute.application import Application
@@ -23,6 +24,7 @@ from ringfort.errors import RingfortError
 from ringfort.kernel import netns, nft, settings
 from ringfort.kernel.netns import inside
 from ringfort.node.hosting import TABLE
+from ringfort.node.policy import digest
 
 TAP = "guest"
 OUTER, INNER = "192.0.0.1", "192.0.0.2"
@@ -88,7 +90,7 @@ def plug(namespace: str, application: Application) -> None:
     Raises:
         RingfortError: the kernel refuses, or the namespace is gone.
     """
-    nft.run(namespace, table(application))
+    lay_rules(namespace, application)
     try:
         _make_tap(namespace)
         with inside(namespace):
@@ -97,6 +99,28 @@ def plug(namespace: str, application: Application) -> None:
         _configure(namespace)
     except OSError as error:
         raise RingfortError("kernel-refused", f"the wire into {namespace} can't be laid: {error}") from error
+
+
+def lay_rules(namespace: str, application: Application) -> None:
+    """Put the rules there, in place of whatever has their name.
+
+    Raises:
+        RingfortError: the kernel refuses, or the namespace is gone.
+    """
+    nft.run(namespace, table(application))
+
+
+def rules(namespace: str) -> str:
+    """A digest of the rules that are there: another one when anything but a counter has changed.
+
+    Raises:
+        RingfortError: the namespace is gone.
+    """
+    return digest({"nftables": [entry for entry in nft.ruleset(namespace)["nftables"] if _is_own(entry)]})
+
+
+def _is_own(entry: Mapping[str, Any]) -> bool:
+    return any(body.get("name" if kind == "table" else "table") == TABLE for kind, body in entry.items())
 
 
 def unplug(namespace: str) -> None:
