@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import click
 
+from ringfort.compute import image
 from ringfort.environment.load import load_text
 from ringfort.lab import customers, public_names, visiting
 from ringfort.lab.deploying import ordered
@@ -38,7 +38,7 @@ CUSTOMER, NAME = "acme", "guestbook"
 APPLICATION = Path(__file__).parents[1] / "examples" / "applications" / NAME
 PUBLIC_NAME = "guestbook.acme.example"
 INSTANCES = 4
-ANSWER_SECONDS, TEMPLATE_SECONDS, UPDATE_SECONDS = 120.0, 180.0, 300
+ANSWER_SECONDS, TEMPLATE_SECONDS, UPDATE_SECONDS = 240.0, 240.0, 600
 VISITORS = 4
 
 ENVIRONMENT = """
@@ -221,7 +221,7 @@ def measure_update() -> int:
 @click.option("--update/--no-update", "updates", default=True, show_default=True)
 def main(rounds: int, updates: bool) -> None:
     """Measure, print, and fail when a limit is passed."""
-    subprocess.run([sys.executable, "-m", "ringfort", "image", "build", "--missing"], check=True, stdout=subprocess.DEVNULL)
+    image.ensure()
     cold, warm = measure_first_answers(rounds)
     if (updates and measure_update()) or cold > COLD_SECONDS or warm > WARM_SECONDS:
         sys.exit("slower than promised, or requests failed")

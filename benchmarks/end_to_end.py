@@ -33,8 +33,9 @@ class Step:
 STEPS = (
     Step("check", ("check",), 0),
     Step("verify", ("verify",), 0),
-    Step("up, from nothing", ("up",), 20),
-    Step("up, nothing to change", ("up", "--no-drill"), 20),
+    Step("up, from nothing", ("up", "--no-applications"), 20),
+    Step("up, nothing to change", ("up", "--no-drill", "--no-applications"), 20),
+    Step("up, applications", ("up", "--no-drill"), 0),
     Step("verify --live", ("verify", "--live"), 3),
     Step("drill", ("drill",), 120),
     Step("down", ("down",), 0),

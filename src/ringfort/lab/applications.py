@@ -25,9 +25,9 @@ from ringfort.lab.played import Applications, Planned, Shown
 from ringfort.lab.shapes import VISITOR, namespace_name
 from ringfort.lab.visiting import Site
 
-ANSWER_SECONDS = 90.0
+ANSWER_SECONDS = 180.0
 """Until a deployed application answers its first visitor; guests without KVM take their time on a busy machine."""
-SETTLE_SECONDS = 120
+SETTLE_SECONDS = 240
 VISITORS, PAUSE_SECONDS = 4, 0.1
 """Of the load during an update: how many, and how long each waits between two requests."""
 

@@ -13,7 +13,7 @@ from ringfort.lab.plane import Plane
 from ringfort.lab.processes import RINGFORT
 from ringfort.lab.shapes import VISITOR, namespace_name
 
-SECONDS = 150.0
+SECONDS = 300.0
 
 
 def ordered(
