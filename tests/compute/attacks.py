@@ -23,8 +23,8 @@ from ringfort.kernel.netns import inside
 from ringfort.node.instances import wiring
 
 PORT = 8080
-BANDWIDTH = 10
-"""Mbit/s of each guest."""
+BANDWIDTH = 1
+"""Mbit/s of each guest; less than one under TCG can send."""
 
 DECLARED = f"""
 application: guest
@@ -304,6 +304,11 @@ def counts(namespace: str) -> list[int]:
 
     look(nft.ruleset(namespace))
     return found
+
+
+def over_its_rate(place: str) -> int:
+    """Packets that the guest in a place sent faster than declared: the first rule of a wire's counts them."""
+    return counts(place)[0]
 
 
 def order(place: str, seconds: float, *what: str) -> None:

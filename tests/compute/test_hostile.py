@@ -54,7 +54,9 @@ def scene(ground: Ground) -> Iterator[Scene]:
             attacks.order(places[0], FIRST_SECONDS, *FIRST)
             until = time.monotonic() + FIRST_SECONDS
             while time.monotonic() < until and not (
-                sum(attacks.counts(places[0])) - dropped > 100 and len(log_of(hostile)) > 10_000
+                sum(attacks.counts(places[0])) - dropped > 100
+                and len(log_of(hostile)) > 10_000
+                and attacks.over_its_rate(places[0])
             ):
                 time.sleep(0.1)
             attacks.order(places[0], SECONDS, *THEN)
@@ -99,6 +101,12 @@ def test_it_keeps_the_bounds_of_its_groups(scene: Scene) -> None:
     assert int((pids / "pids.current").read_text()) <= int((pids / "pids.max").read_text())
     highest, limit = (int((memory / f"memory.{name}").read_text()) for name in ("max_usage_in_bytes", "limit_in_bytes"))
     assert highest <= limit
+
+
+def test_what_it_sends_faster_than_declared_is_dropped(scene: Scene) -> None:
+    hostile, polite = scene.platform.places.values()
+    assert attacks.over_its_rate(hostile) > 0
+    assert attacks.over_its_rate(polite) == 0
 
 
 def test_what_a_guest_is_sent_is_bounded(scene: Scene) -> None:

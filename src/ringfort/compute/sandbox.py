@@ -35,7 +35,7 @@ from ringfort.compute.taps import open_tap
 from ringfort.errors import RingfortError
 
 RUNTIME = Path("/dev/shm/ringfort")  # noqa: S108  # made below with a mode; memory, and nothing else may hold a guest's
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 240.0
 ANSWER_SECONDS = 30.0
 HEALTH_SECONDS = 5.0
 """What a guest may take for an answer beyond the application's own time."""
