@@ -14,7 +14,7 @@ from ringfort.audit.log import Log, check
 MOST_CALLERS = 4096
 """Callers in one group."""
 
-ANSWER_SECONDS = 10e-6
+ANSWER_SECONDS = 15e-6
 """About what it takes to answer one caller and have it come back."""
 
 
