@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ringfort.environment.model import Address
 from ringfort.gateway.edge.model import EdgeError
 
-ADVERTS_SECONDS = 0.25
+ADVERTS_SECONDS = 0.5
 """Between two signs of life; after a little more than three of them another host takes over (RFC 9568, 6.1)."""
 
 LISTEN_SECONDS = 2

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import ssl
 import struct
 import sys
@@ -32,7 +33,10 @@ from ringfort.identity.verification import exactly
 VRRP = 112
 LONGEST = 1500
 STILL_THERE_SECONDS = 2.0
-AGAIN_SECONDS = 0.5
+AGAIN_SECONDS = 0.2
+UNHEARD_MILLISECONDS = 600
+"""How long what was sent may stay unheard of (TCP_USER_TIMEOUT) before the host is called anew: a router that forgot
+the connection refuses it in silence."""
 CALL_SECONDS = 2.0
 MOST_WAITING = 4096
 """Bytes that wait for a host that takes none: it is called anew."""
@@ -142,6 +146,8 @@ class Carrier:
             peer(found, ip_address(other.address), bundle, datetime.now(UTC), expected=expected)
             async with asyncio.timeout(CALL_SECONDS):
                 await reader.readline()
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MILLISECONDS)
             self._towards[other.inner] = writer
             still = asyncio.create_task(self._still(writer))
             try:
