@@ -207,7 +207,7 @@ def _icmpv6(place: Place, kind: int) -> bytes:
 def test_no_frame_of_the_guests_goes_on_whatever_it_is(place: Place) -> None:
     mac = place.environment.hosts["acme"].mac
     neighbour = place.environment.hosts["globex"].mac
-    straight = frame(mac, neighbour, ip_address("10.10.2.2"), ip_address(BLOG), Kind.TCP, 8080, 7)
+    straight = template(mac, neighbour, ip_address("10.10.2.2"), ip_address(BLOG), Kind.TCP, 8080).tagged(7)
     spanning = b"\x01\x80\xc2\0\0\0" + mac_bytes(mac) + b"\x00\x26\x42\x42\x03" + bytes(60)
     tagged = place.out("10.10.1.2", 443)
     tagged = tagged[:12] + b"\x81\x00\x00\x05" + tagged[12:]
@@ -261,11 +261,9 @@ def test_a_virtual_machines_tap_takes_the_place_of_the_guests_cable() -> None:
 def test_a_reply_passes_because_its_call_did(place: Place) -> None:
     """The guest answers a call, and is answered."""
     guest = place.environment.hosts["acme"]
-    answer = frame(
-        guest.mac, gateway_mac(place.environment, guest.segment), guest.addresses[0], ip_address("10.10.1.2"),
-        Kind.ICMP, 0, 7,
-    )  # fmt: skip
-    reply = bytearray(answer)
+    router = gateway_mac(place.environment, guest.segment)
+    answer = template(guest.mac, router, guest.addresses[0], ip_address("10.10.1.2"), Kind.ICMP, 0)
+    reply = bytearray(answer.tagged(7))
     reply[34] = 0  # an echo reply (RFC 792): the sum grows by what the type lost
     total = int.from_bytes(reply[36:38]) + 0x0800
     reply[36:38] = ((total & 0xFFFF) + (total >> 16)).to_bytes(2)
