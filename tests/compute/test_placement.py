@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.compute.placement import Instance, Node, Place, Placing, Reason, Size, place, update_domain
@@ -77,6 +77,7 @@ def shared(places: list[Place], known: list[Instance], placing: Placing) -> Coun
     )
 
 
+@settings(deadline=None)
 @given(NODES, PLACES, st.one_of(instances(placed=False), instances(placed=True)))
 def test_each_place_has_one_instance_and_of_its_own_customer(
     nodes: list[Node], places: list[Place], known: list[Instance]
@@ -92,6 +93,7 @@ def test_each_place_has_one_instance_and_of_its_own_customer(
     assert not [one for one in known if not one.rests and one.name not in placing.places.keys() | placing.waits.keys()]
 
 
+@settings(deadline=None)
 @given(NODES, PLACES, instances(placed=False))
 def test_nothing_is_overbooked_crowded_or_left_out_while_there_is_a_place(
     nodes: list[Node], places: list[Place], known: list[Instance]
@@ -109,6 +111,7 @@ def test_nothing_is_overbooked_crowded_or_left_out_while_there_is_a_place(
             assert all(counts[one.customer, one.application, here.node] for here in others)
 
 
+@settings(deadline=None)
 @given(NODES, PLACES, instances(placed=True))
 def test_what_can_stay_stays_and_one_at_a_time_spreads_out(
     nodes: list[Node], places: list[Place], known: list[Instance]
@@ -131,6 +134,7 @@ def test_what_can_stay_stays_and_one_at_a_time_spreads_out(
     assert not moved
 
 
+@settings(deadline=None)
 @given(NODES, PLACES, instances(placed=True))
 def test_an_instance_keeps_a_place_on_a_lost_node_only_if_there_is_no_other(
     nodes: list[Node], places: list[Place], known: list[Instance]
@@ -149,6 +153,7 @@ def test_an_instance_keeps_a_place_on_a_lost_node_only_if_there_is_no_other(
                 assert open_to(one, places, placing, left) == []
 
 
+@settings(deadline=None)
 @given(NODES, PLACES, instances(placed=True))
 def test_the_order_of_what_is_given_changes_nothing(
     nodes: list[Node], places: list[Place], known: list[Instance]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.compute.placement import update_domain
@@ -91,6 +91,7 @@ def test_a_step_taken_twice_is_one_step(start: tuple[Goal, list[Instance]], unwe
     assert not (set(again.update) & healthy_before) or not [one for one in once if one.told == NEW]
 
 
+@settings(deadline=None)
 @given(fleets(), st.integers())
 def test_losses_on_the_way_delay_it_and_no_step_takes_one_too_many(
     start: tuple[Goal, list[Instance]], seed: int

@@ -7,11 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from ringfort.control import silence
 from tests.control import postgres
 from tests.control.places import Places
 from tests.control.running import Ground, Running, running
 
 _number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests' nodes give one sign of life: on a busy machine they are not lost for that."""
+    monkeypatch.setattr(silence, "LOST_SECONDS", 120.0)
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def placed(shop: Customer, count: int, name: str = "web") -> list[str]:
     return found
 
 
-def until(what: Callable[[], Any], seconds: float = 15) -> Any:  # noqa: ANN401  # whatever it is
+def until(what: Callable[[], Any], seconds: float = 30) -> Any:  # noqa: ANN401  # whatever it is
     """What comes true in time."""
     end = time.monotonic() + seconds
     while not (found := what()):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringfort.control import placing, silence
@@ -16,7 +16,7 @@ from tests.control.places import Nodes, Places, events, placed, records, shown, 
 from tests.control.running import Ground, Running
 from tests.control.shops import customer
 
-PATIENCE = 2.0
+PATIENCE = 3.0
 """Instead of 8 s."""
 
 
@@ -51,7 +51,7 @@ def test_a_lost_nodes_instances_are_restarted_elsewhere_at_once_and_it_is_record
     nodes.silence("lost-1")
     silent = time.monotonic()
     until(lambda: shown(shop) == [("lost-3-p0", "running"), ("lost-2-p0", "running")])
-    assert PATIENCE - 0.5 < time.monotonic() - silent < PATIENCE + 3
+    assert PATIENCE - 0.5 < time.monotonic() - silent < PATIENCE + 6
     (event,) = events(controller, "node-lost", "lost-1")
     assert (event["severity"], event["detail"]) == ("alert", {"instances": 1})
     moves = [one for one in records(controller, f"instance/{first}") if one["action"] == "control:instance:place"]
@@ -178,6 +178,7 @@ def test_a_node_takes_what_it_has_room_for_and_stopped_instances_keep_their_plac
 # -- silence ---------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 30), max_size=30))
 def test_who_was_not_looked_at_is_not_missed(pauses: list[float]) -> None:
     watched, now, seen = Silence(), 0.0, 0.0

@@ -15,7 +15,7 @@ from tests.control.shops import customer
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silence, "LOST_SECONDS", 2.0)
+    monkeypatch.setattr(silence, "LOST_SECONDS", 3.0)
     monkeypatch.setattr(placing, "SECONDS", 0.2)
 
 
