@@ -20,6 +20,7 @@ MEASUREMENTS = (
     "benchmarks.enforcement_point",
     "benchmarks.gateway",
     "benchmarks.sandbox",
+    "benchmarks.hostile",
     "benchmarks.deploy",
     "benchmarks.router_throughput",
     "benchmarks.end_to_end",

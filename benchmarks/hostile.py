@@ -53,19 +53,26 @@ class Scene:
             time.sleep(0.2)
 
     def measure(self, kind: str, seconds: float) -> tuple[float, float]:
-        """The neighbour's requests/s and processor, while the others are idle, busy or hostile."""
+        """The neighbour's requests/s, and its processor time to that of an average guest, while the others are idle,
+        busy or hostile. The second doesn't depend on what else the machine does."""
         if kind != "alone":
             for name in ATTACKS:
                 attacks.order(self.places[name], seconds + 2 * SETTLE_SECONDS, "busy" if kind == "fair" else name)
             time.sleep(SETTLE_SECONDS)
         feeding = attacks.feed(self.places["slow"], 50, 1 << 20) if kind == "hostile" else ExitStack()
-        before, began = processor_seconds(self.guests["neighbour"]), time.monotonic()
+        before, began = self.processor(), time.monotonic()
         with feeding:
             served = attacks.served(self.places["neighbour"], seconds)
         taken = time.monotonic() - began
-        used = processor_seconds(self.guests["neighbour"]) - before
+        after = self.processor()
+        used = {name: after[name] - before[name] for name in after}
         time.sleep(2 * SETTLE_SECONDS if kind != "alone" else 0)
-        return served / taken, used / taken
+        average = sum(used.values()) / len(used)
+        return served / taken, used["neighbour"] / average if average else 0.0
+
+    def processor(self) -> dict[str, float]:
+        """Seconds of it that each guest has had so far."""
+        return {name: processor_seconds(guest) for name, guest in self.guests.items()}
 
     def kept(self) -> dict[str, bool]:
         """What has to hold after all of it."""
@@ -96,7 +103,7 @@ def main(rounds: int, seconds: float) -> None:
                 found = {kind: scene.measure(kind, seconds) for kind in ("alone", "fair", "hostile")}
                 ratios.append(found["hostile"][0] / found["fair"][0] if found["fair"][0] else 0.0)
                 rates = ", ".join(
-                    f"{kind} {rate:.1f}/s ({used:.2f} processors)" for kind, (rate, used) in found.items()
+                    f"{kind} {rate:.1f}/s ({used:.2f} of an average)" for kind, (rate, used) in found.items()
                 )
                 print(f"round {number + 1}: {rates}; ratio {ratios[-1]:.2f}; load {os.getloadavg()[0]:.1f}", flush=True)
             for name in ATTACKS:
