@@ -22,8 +22,8 @@ LONGEST = 1024
 """Bytes of addresses and of what else is said; HAProxy sends 36 at most unless it is told to say more."""
 
 HEADER_SECONDS = 3.0
-MOST_WAITING = 256
-"""Connections whose header hasn't come yet."""
+MOST_WAITING = 2000
+"""Connections whose header, or handshake, is not done; a door has 500 in all."""
 
 _PROXY = 0x21
 _TCP = {0x11: 4, 0x21: 16}
