@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ringfort.environment.topology import interface_name
+from ringfort.errors import RingfortError
 from ringfort.gateway.edge import keepalived
 from ringfort.gateway.edge.keepalived import Shared
 from ringfort.gateway.edge.signs import Other, Signs
@@ -29,6 +30,8 @@ from ringfort.publishing.files import replace_file
 
 LOOK_SECONDS = 0.5
 END_SECONDS = 3.0
+STEADY_SECONDS = 5.0
+"""What ends sooner than that is started again no sooner than that."""
 ROUTER = 1
 """The virtual router's number: each has a way of its own for its signs of life, so none meets another."""
 
@@ -43,10 +46,11 @@ ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 class _Held:
     """One that runs: what it was started with, where, what carries its signs of life, and its keepalived."""
 
-    float: Float
+    wanted: Float
     directory: Path
     carrier: subprocess.Popen[bytes]
     holder: subprocess.Popen[bytes]
+    began: float
 
 
 class Floating:
@@ -70,6 +74,8 @@ class Floating:
         self._alert, self._stop = alert, stop
         self._wanted: Mapping[str, tuple[Float, ...]] = {}
         self._held: dict[tuple[str, str], _Held] = {}
+        self._not_before: dict[tuple[str, str], float] = {}
+        self._told: dict[tuple[str, str], float] = {}
 
     def want(self, floats: Mapping[str, tuple[Float, ...]]) -> None:
         """Which addresses which host may hold from now on. From any thread."""
@@ -85,23 +91,41 @@ class Floating:
                 _end(held)
 
     def _turn(self) -> None:
+        now = time.monotonic()
         wanted = {(host, one.name): one for host, floats in self._wanted.items() for one in floats}
         for key, held in list(self._held.items()):
-            if wanted.get(key) != held.float:
+            if wanted.get(key) != held.wanted:
                 _end(self._held.pop(key))
             elif held.carrier.poll() is not None:  # and with it the interface
-                self._ended(held, "what carries signs of life")
-                _end(self._held.pop(key))
-            elif held.holder.poll() is not None:
-                self._ended(held, "keepalived")
-                held.holder = self._hold(held.float, held.directory)
+                self._again(key, "what carries signs of life ended", now)
+            elif held.holder.poll() is not None and now - held.began < STEADY_SECONDS:
+                self._again(key, "keepalived doesn't stay", now)
+            elif held.holder.poll() is not None:  # it ran well: whoever killed it, another starts at once
+                self._tell(key, "keepalived ended")
+                held.holder, held.began = self._hold(held.wanted, held.directory), now
         for key, one in wanted.items():
             credential = guarding.certificate(self._state, one.host, one.service)
-            if key not in self._held and credential.exists():
+            if key in self._held or now < self._not_before.get(key, 0.0) or not credential.exists():
+                continue
+            try:
                 self._held[key] = self._begin(one, credential)
+            except (OSError, RingfortError) as error:
+                self._again(key, f"it can't be started: {error}", now)
 
-    def _ended(self, held: _Held, what: str) -> None:
-        self._alert(held.float.host, f"{what} ended for {held.float.name}, and is started again")
+    def _again(self, key: tuple[str, str], words: str, now: float) -> None:
+        """End what is left, and start anew in a while."""
+        held = self._held.pop(key, None)
+        if held is not None:
+            _end(held)
+        self._not_before[key] = now + STEADY_SECONDS
+        self._tell(key, words)
+
+    def _tell(self, key: tuple[str, str], words: str) -> None:
+        """Once for each minute at most: it may go on like that."""
+        now, (host, name) = time.monotonic(), key
+        if now >= self._told.get(key, 0.0):
+            self._told[key] = now + 60.0
+            self._alert(host, f"{name}: {words}, and is started again")
 
     def _begin(self, one: Float, credential: Path) -> _Held:
         directory = self._runtime / f"float-{interface_name(one.name)}-{interface_name(one.host)}"
@@ -118,7 +142,7 @@ class Floating:
         with inside(self._namespace(one.host)):
             carrier = _start(words, directory / "signs.log")
             _await_interface(one.signs)
-        return _Held(one, directory, carrier, self._hold(one, directory))
+        return _Held(one, directory, carrier, self._hold(one, directory), time.monotonic())
 
     def _hold(self, one: Float, directory: Path) -> subprocess.Popen[bytes]:
         pids = [directory / f"{name}.pid" for name in ("keepalived", "vrrp", "checkers")]
