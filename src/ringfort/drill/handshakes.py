@@ -23,19 +23,25 @@ class Handshakes:
     def __init__(self, lab: Lab, caller: Caller, findings: Findings) -> None:
         self._lab, self._caller, self._findings = lab, caller, findings
         self._has_control = False
+        self._counted: Counter[tuple[str, str]] | None = None
+        """What the services have counted, as long as nobody but us has called them since."""
 
     def steal(self, failure: Failure) -> None:
         """Use the keys of one holder from elsewhere."""
         self._findings.situations.append(str(failure))
         outcome = self._findings.cell(Attack.STOLEN_KEYS, str(failure))
-        before = controls.identity_refusals(self._lab)
+        before = controls.identity_refusals(self._lab) if self._counted is None else self._counted
         answers = self._caller.make(list(stolen_calls(self._lab.environment, failure.subject)))
         for answer in answers:
             outcome.sent += 1
             if answer.admitted:
                 words = f"{answer.call} with the keys of {failure.subject}"
                 self._admitted(Attack.STOLEN_KEYS, failure, words, answer.detail)
-        self._count(outcome, before)
+        self._counted = self._count(outcome, before)
+
+    def others_call(self) -> None:
+        """To be called before anybody else calls the services."""
+        self._counted = None
 
     def borrow(self, failure: Failure) -> None:
         """Complete handshakes with borrowed addresses from a router that has been taken over."""
@@ -61,8 +67,10 @@ class Handshakes:
         proof = "the service refuses a caller whose certificate names another address"
         self._findings.got_through(Delivered(attack, str(failure), words, evidence, predicted=False), proof)
 
-    def _count(self, outcome: Outcome, before: Counter[tuple[str, str]]) -> None:
-        """Add what the services' own counters say."""
-        for (service, reason), number in (controls.identity_refusals(self._lab) - before).items():
+    def _count(self, outcome: Outcome, before: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+        """Add what the services' own counters say; what they say now."""
+        now = controls.identity_refusals(self._lab)
+        for (service, reason), number in (now - before).items():
             outcome.refused_by[f"identity:{service}"] += number
             outcome.reasons[reason] += number
+        return now

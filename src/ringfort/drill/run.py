@@ -188,6 +188,7 @@ class _Drill:
         if failure.kind == "identity-stolen":
             self._handshakes.steal(failure)
             return
+        self._handshakes.others_call()
         if failure.kind == failures.CONTROLLER:
             self._findings.situations.append(str(failure))
             self._findings.observations += controller_taken_over(self._lab, self._tools.netfilter)
