@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ringfort.environment.load import load_text
-from ringfort.gateway.edge import signs
+from ringfort.gateway.edge import holding, signs
 from ringfort.node import floating, guarding, policy
 from ringfort.node.floats import floats_of
 from tests.environment.floated import FLOATED
@@ -52,10 +52,10 @@ def test_what_does_not_stay_is_told_once_and_not_started_in_haste(
 
     def start(words: tuple[str, ...], log: Path) -> subprocess.Popen[bytes]:
         started.append(words[0])
-        return subprocess.Popen(["true"] if words[0] == floating.PROGRAM else ["sleep", "60"])
+        return subprocess.Popen(["true"] if words[0] == holding.PROGRAM else ["sleep", "60"])
 
-    monkeypatch.setattr(floating, "_start", start)
-    monkeypatch.setattr(floating, "_await_interface", lambda _: None)
+    monkeypatch.setattr(holding, "start", start)
+    monkeypatch.setattr(holding, "_await_interface", lambda _: None)
     monkeypatch.setattr(floating, "LOOK_SECONDS", 0.05)
     (one,) = floats_of(ENVIRONMENT, "gate-1")
     certificate = guarding.certificate(tmp_path, "gate-1", one.service)
@@ -69,5 +69,5 @@ def test_what_does_not_stay_is_told_once_and_not_started_in_haste(
     stop.wait(1.5)
     stop.set()
     thread.join(10)
-    assert started.count(floating.PROGRAM) == 1
+    assert started.count(holding.PROGRAM) == 1
     assert told == [("gate-1", "gate-n: keepalived doesn't stay, and is started again")]

@@ -6,21 +6,16 @@ with the node: a node that ends lets go in order, and another host takes the add
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 from ringfort.environment.topology import interface_name
 from ringfort.errors import RingfortError
-from ringfort.gateway.edge import keepalived
+from ringfort.gateway.edge import holding, keepalived
 from ringfort.gateway.edge.keepalived import Shared
 from ringfort.gateway.edge.signs import Other, Signs
 from ringfort.kernel.netns import inside
@@ -29,7 +24,6 @@ from ringfort.node.floats import Float
 from ringfort.publishing.files import replace_file
 
 LOOK_SECONDS = 0.5
-END_SECONDS = 3.0
 STEADY_SECONDS = 5.0
 """What ends sooner than that is started again no sooner than that."""
 ROUTER = 1
@@ -38,9 +32,6 @@ ROUTER = 1
 ALIVE_PORT = 8405
 """On loopback; where the gateway's HAProxy says that it is well (`ringfort.gateway.edge.model.Edge`)."""
 
-PROGRAM = "keepalived"
-ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
-
 
 @dataclass(slots=True)
 class _Held:
@@ -48,8 +39,8 @@ class _Held:
 
     wanted: Float
     directory: Path
-    carrier: subprocess.Popen[bytes]
-    holder: subprocess.Popen[bytes]
+    carrier: holding.Child
+    holder: holding.Child
     began: float
 
 
@@ -130,30 +121,18 @@ class Floating:
     def _begin(self, one: Float, credential: Path) -> _Held:
         directory = self._runtime / f"float-{interface_name(one.name)}-{interface_name(one.host)}"
         directory.mkdir(parents=True, exist_ok=True)
-        for one_of in (self._runtime, directory):  # who runs `alive` is nobody, and goes through
-            one_of.chmod(0o711)
-        alive = directory / "alive"
+        for passed in (self._runtime, directory):  # who runs `alive` is nobody, and goes through
+            passed.chmod(0o711)
         if one.is_gate:
-            replace_file(alive, keepalived.alive(ALIVE_PORT).encode(), 0o755)
-        replace_file(directory / "keepalived.conf", keepalived.render(shared(one, alive)).encode(), 0o600)
+            replace_file(directory / "alive", keepalived.alive(ALIVE_PORT).encode(), 0o755)
         signs = carried(one, credential, self._state / "identity" / "bundle.pem")
-        replace_file(directory / "signs.json", json.dumps(signs.to_json()).encode(), 0o600)
-        words = (sys.executable, "-m", "ringfort.gateway.edge.signs", str(directory / "signs.json"))
         with inside(self._namespace(one.host)):
-            carrier = _start(words, directory / "signs.log")
-            _await_interface(one.signs)
+            carrier = holding.carry(signs, directory, replace_file)
         return _Held(one, directory, carrier, self._hold(one, directory), time.monotonic())
 
-    def _hold(self, one: Float, directory: Path) -> subprocess.Popen[bytes]:
-        pids = [directory / f"{name}.pid" for name in ("keepalived", "vrrp", "checkers")]
-        for pid in pids:  # of one that was killed
-            pid.unlink(missing_ok=True)
-        words = (
-            PROGRAM, "--dont-fork", "--log-console", "--vrrp", "-f", str(directory / "keepalived.conf"),
-            "-p", str(pids[0]), "-r", str(pids[1]), "-c", str(pids[2]),
-        )  # fmt: skip
+    def _hold(self, one: Float, directory: Path) -> holding.Child:
         with inside(self._namespace(one.host)):
-            return _start(words, directory / "keepalived.log")
+            return holding.hold(shared(one, directory / "alive"), directory, replace_file)
 
 
 def shared(one: Float, alive: Path) -> Shared:
@@ -187,29 +166,6 @@ def carried(one: Float, credential: Path, bundle: Path) -> Signs:
     )
 
 
-def _start(words: tuple[str, ...], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [*ENDS_WITH_US, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd="/", start_new_session=True
-        )
-
-
-def _await_interface(name: str) -> None:
-    """keepalived wants its interface to be there when it begins."""
-    for _ in range(100):
-        with suppress(OSError):
-            socket.if_nametoindex(name)
-            return
-        time.sleep(0.05)
-
-
 def _end(held: _Held) -> None:
     """End both, keepalived first: it lets go of the addresses and says so."""
-    for process in (held.holder, held.carrier):
-        with suppress(OSError):
-            process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    holding.end((held.holder, held.carrier))
