@@ -109,6 +109,7 @@ def main(rounds: int, seconds: float) -> None:
             for name in ATTACKS:
                 dropped = sum(attacks.counts(scene.places[name]))
                 print(f"{name}: {dropped} packets dropped at its place; {scene.guests[name].status().state}")
+                print("\n".join(line for line in log_of(scene.guests[name]).splitlines() if "FAILED" in line), end="")
             kept = scene.kept()
     finally:
         platform.remove()
