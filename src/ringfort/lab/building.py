@@ -327,13 +327,6 @@ def namespaces_of_site(environment: Environment, site: str) -> list[str]:
     return [namespace_name(environment, device) for device in (*routers, *switches)]
 
 
-def rewire(
-    environment: Environment, active: Mapping[str, str], connections: netlink.Connections, names: Iterable[str]
-) -> None:
-    """Bring the wiring of some namespaces to the plan."""
-    wiring.converge(plan.plan(environment, active), names, connections, [])
-
-
 def isolate(
     environment: Environment,
     active: Mapping[str, str],
