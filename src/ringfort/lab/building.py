@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
+from ringfort.environment.floating import interface_of
 from ringfort.environment.identity import IdentityCheck
-from ringfort.environment.model import Environment
+from ringfort.environment.model import Environment, Floating
 from ringfort.environment.topology import Device, DeviceKind
 from ringfort.errors import RingfortError
 from ringfort.lab import (
@@ -39,6 +40,9 @@ from ringfort.network.identity import identity_checks
 
 POINT_SECONDS = 15.0
 """How long a node may take to put right what was changed at an enforcement point."""
+
+HELD_SECONDS = 20.0
+"""How long it may take until one of the hosts that may hold floating addresses does."""
 
 ACTIVE, RULES, OFF = "active.json", "rules.json", "off.json"
 
@@ -87,8 +91,28 @@ def build(
             lambda: gates.are_whole(environment, lab_checks(environment), plane.keys), POINT_SECONDS,
             "points-unfinished", "not every enforcement point runs as declared",
         )  # fmt: skip
+        processes.until(
+            lambda: not _unheld(environment, connections), HELD_SECONDS,
+            "floating-unheld", "floating addresses are held by nobody", lambda: _unheld(environment, connections),
+        )  # fmt: skip
         _note_rules(environment, wanted, changes)
     return changes
+
+
+def _unheld(environment: Environment, connections: netlink.Connections) -> str:
+    """Floating addresses that not exactly one host holds, in words; "" when each is held."""
+    return ", ".join(
+        one.name
+        for one in environment.floating.values()
+        if sum(_holds(environment, one, host, connections) for host in one.hosts) != 1
+    )
+
+
+def _holds(environment: Environment, floating: Floating, host: str, connections: netlink.Connections) -> bool:
+    namespace = namespace_name(environment, Device(DeviceKind.HOST, host))
+    seen = netlink.observe(connections, namespace).links.get(interface_of(floating))
+    first = floating.addresses[0]
+    return seen is not None and f"{first}/{first.max_prefixlen}" in seen.link.addresses
 
 
 def refuse_foreign(environment: Environment, wanted: Iterable[str], own: Collection[str]) -> None:
