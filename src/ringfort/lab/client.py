@@ -147,7 +147,10 @@ _KINDS = {
 
 
 def _service_at(environment: Environment, address: str, port: int) -> str:
-    """The service that a host inside serves at an address and port; "" if none does."""
+    """The service at an address and port, of a host inside or published; "" if there is none."""
+    for one in environment.published:
+        if str(one.address) == address and one.port == port:
+            return one.service
     for host in environment.hosts.values():
         if address in map(str, host.addresses):
             for name in host.services:
