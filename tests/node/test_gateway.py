@@ -73,6 +73,7 @@ def test_an_update_place_by_place_fails_no_request(gated: World) -> None:
     def load() -> None:
         while not stop.is_set():
             seen.append(gated.asked("acme.example"))
+            time.sleep(0.06)  # one visitor may open 500 connections in 10 s
 
     visitors = [threading.Thread(target=load) for _ in range(3)]
     for visitor in visitors:
@@ -90,7 +91,7 @@ def test_an_update_place_by_place_fails_no_request(gated: World) -> None:
         visitor.join()
     assert {status for status, _ in seen} == {200}
     assert {body.split()[3] for _, body in seen} == {b"1", b"2"}
-    assert len(seen) > 100
+    assert len(seen) > 50
     until(lambda: names(gated) == {b"acme-1 of version 2 0", b"acme-2 of version 2 0"})
     assert process.running(gated.place) == before, "in the running process"
 
