@@ -7,6 +7,13 @@ from pathlib import Path
 
 APPLICATIONS = Path(__file__).parents[2] / "examples" / "applications"
 
+PLACES = """\
+  acme-1: {site: north, segment: guests, hypervisor: metal-1, customer: acme, services: [instances]}
+  acme-2: {site: north, segment: guests, hypervisor: metal-2, customer: acme, services: [instances]}
+  globex-1: {site: north, segment: guests, hypervisor: metal-1, customer: globex, services: [instances]}
+"""
+"""Of two customers, on two hypervisors; others may stand in their stead."""
+
 HOSTED = """
 trust-domain: host.example
 internet: {bogons-except: [198.51.100.0/24, 203.0.113.0/24]}
@@ -30,9 +37,10 @@ hosts:
   core-mgmt: {site: north, segment: admin, manages: [r1]}
   fabric-mgmt: {site: north, segment: admin, manages: [north/edge, north/admin, north/metal, north/guests]}
   metal: {site: north, segment: metal, count: 2}
-  acme-1: {site: north, segment: guests, hypervisor: metal-1, customer: acme, services: [instances]}
-  acme-2: {site: north, segment: guests, hypervisor: metal-2, customer: acme, services: [instances]}
-  globex-1: {site: north, segment: guests, hypervisor: metal-1, customer: globex, services: [instances]}
+"""
+HOSTED += (
+    PLACES
+    + """\
 services:
   controller: {protocol: tcp, ports: [9440], tls: mutual}
   customers: {protocol: tcp, ports: [9442], tls: mutual}
@@ -53,6 +61,7 @@ published:
   - {service: gateway, provider: north/alpha, address: 198.51.100.5, port: 443}
   - {service: gateway-plain, provider: north/alpha, address: 198.51.100.5, port: 80}
 """
+)
 
 
 def beside(directory: Path) -> None:
